@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace ringlet {
+
+// Messages between two ranks: all that a collective algorithm sees of the
+// world. Over MPI (mpi_transport), or between threads as ranks in one process
+// (thread_transport), so that a unit test can run eight ranks.
+//
+// Messages between a pair of ranks arrive in the order they were sent; the
+// receiver must ask for exactly the bytes that were sent. A Transport is used
+// by one thread at a time.
+class Transport {
+ public:
+  // A message in flight; must be waited for before it is destroyed.
+  class Request {
+   public:
+    virtual ~Request() = default;
+    // True when the message has left or arrived. Makes progress.
+    virtual bool test() = 0;
+  };
+  using RequestPtr = std::unique_ptr<Request>;
+
+  virtual ~Transport() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // Starts to send `bytes` from `data`, which must stay untouched until the
+  // request is done. A send may wait for its receive to be posted.
+  virtual RequestPtr isend(int peer, const void* data, std::size_t bytes) = 0;
+  virtual RequestPtr irecv(int peer, void* data, std::size_t bytes) = 0;
+
+  // Returns when the request is done. Spins for a moment, then gives the core
+  // away, so that ranks that share cores do not stop each other.
+  virtual void wait(Request& request) = 0;
+};
+
+}  // namespace ringlet

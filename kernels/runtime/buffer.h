@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+namespace ringlet {
+
+// A shared handle to a piece of memory; the last copy gives it back.
+class Buffer {
+ public:
+  Buffer() = default;
+
+  // Wraps memory that somebody else made; `memory`'s deleter gives it back.
+  Buffer(std::shared_ptr<std::byte> memory, std::size_t bytes)
+      : memory_(std::move(memory)), bytes_(bytes) {}
+
+  // Uninitialised memory at a multiple of 64 bytes, from the process's cache
+  // of blocks (see AllocatorStats). Cost after warm-up: a lock and a look-up.
+  static Buffer allocate(std::size_t bytes);
+
+  std::byte* data() const { return memory_.get(); }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<std::byte> memory_;
+  std::size_t bytes_ = 0;
+};
+
+// Released blocks are kept and handed out again to requests of about their
+// size, never returned to the operating system: after the first steps of a
+// training run no step asks the system for memory, and none pays for page
+// faults. (A malloc that maps and unmaps large blocks at each step halves the
+// speed of CPU training.)
+struct AllocatorStats {
+  std::size_t bytes_from_system = 0;   // all blocks ever made; never shrinks
+  std::size_t bytes_in_use = 0;        // in live Buffers, rounded up
+  std::size_t blocks_from_system = 0;  // how often the system was asked
+};
+AllocatorStats allocator_stats();
+
+}  // namespace ringlet
