@@ -28,8 +28,8 @@ struct BatchNormState {
 
 struct BatchNormOptions {
   bool training = true;
-  bool relu = false;  // fused into the same pass
-  Variable residual;  // added before the ReLU, fused too; may be undefined
+  bool relu = false;       // fused into the same pass
+  Variable residual = {};  // added before the ReLU, fused too; may be undefined
 };
 
 // One op forward and backward: normalise, add the residual, ReLU. gamma and

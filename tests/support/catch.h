@@ -6,5 +6,10 @@
 #else
 #include <catch2/catch_all.hpp>
 using Catch::Approx;
-using Catch::Matchers::ContainsSubstring;
+namespace Catch {
+using Matchers::ContainsSubstring;
+inline auto Contains(const std::string& text) {
+  return ContainsSubstring(text);
+}
+}  // namespace Catch
 #endif

@@ -1,0 +1,92 @@
+#include "support/gradcheck.h"
+
+#include <algorithm>
+
+#include "kernels/backend.h"
+
+namespace ringlet::testing {
+namespace {
+
+// The scalar sum(weights * y), as an op.
+Variable weighted_sum(const Variable& y, const Array& weights) {
+  const Array values = to_array(y.data());
+  double sum = 0;
+  for (std::size_t i = 0; i < values.count(); ++i) {
+    sum += values.values[i] * weights.values[i];
+  }
+  return make_result(
+      "weighted_sum", Tensor::of({}, {static_cast<float>(sum)}), {y},
+      [=](const Tensor&) {
+        GradSink dy(y);
+        dy.memory().copy_from(to_tensor(weights).to_layout(y.data().layout()));
+        dy.deliver();
+      });
+}
+
+double weighted_sum(const Array& y, const Array& weights) {
+  double sum = 0;
+  for (std::size_t i = 0; i < y.count(); ++i) {
+    sum += y.values[i] * weights.values[i];
+  }
+  return sum;
+}
+
+// Central differences; in double a step this small leaves about ten digits.
+Array numeric_gradient(const ReferenceOp& reference, std::vector<Array> inputs,
+                       std::size_t which, const Array& weights) {
+  constexpr double kStep = 1e-6;
+  Array gradient(inputs[which].shape);
+  for (std::size_t i = 0; i < gradient.count(); ++i) {
+    double& value = inputs[which].values[i];
+    const double before = value;
+    value = before + kStep;
+    const double above = weighted_sum(reference(inputs), weights);
+    value = before - kStep;
+    const double below = weighted_sum(reference(inputs), weights);
+    value = before;
+    gradient.values[i] = (above - below) / (2 * kStep);
+  }
+  return gradient;
+}
+
+}  // namespace
+
+double GradcheckResult::worst() const {
+  double result = forward;
+  for (const double gradient : gradients) result = std::max(result, gradient);
+  return result;
+}
+
+Variable activation(const Array& array) {
+  return Variable(to_tensor(array).to_layout(backend().activation_layout),
+                  true);
+}
+
+GradcheckResult gradcheck(const Op& op, const ReferenceOp& reference,
+                          const std::vector<Array>& inputs,
+                          const std::vector<std::size_t>& plain) {
+  std::vector<Variable> variables;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const bool as_is = inputs[i].shape.size() != 4 ||
+                       std::find(plain.begin(), plain.end(), i) != plain.end();
+    variables.push_back(as_is ? Variable(to_tensor(inputs[i]), true)
+                              : activation(inputs[i]));
+  }
+  const Variable y = op(variables);
+  const Array expected = reference(inputs);
+  GradcheckResult result{relative_distance(to_array(y.data()), expected), {}};
+
+  constexpr std::uint32_t kWeightSeed = 999;
+  Array weights = random_array(expected.shape, kWeightSeed);
+  // A loss is the end of its graph already.
+  if (expected.shape.empty()) weights.values = {1.0};
+  backward(weighted_sum(y, weights));
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    result.gradients.push_back(
+        relative_distance(to_array(variables[i].grad()),
+                          numeric_gradient(reference, inputs, i, weights)));
+  }
+  return result;
+}
+
+}  // namespace ringlet::testing
