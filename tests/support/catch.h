@@ -1,8 +1,11 @@
 #pragma once
 
-// Catch2 version 2 and 3 differ in their headers only.
+// Catch2 version 2 and 3 differ in their headers and in one matcher's name.
 #ifdef RINGLET_CATCH2_V2
 #include <catch2/catch.hpp>
+inline auto ContainsSubstring(const std::string& text) {
+  return Catch::Matchers::Contains(text);
+}
 #else
 #include <catch2/catch_all.hpp>
 using Catch::Approx;
@@ -13,3 +16,4 @@ inline auto Contains(const std::string& text) {
 }
 }  // namespace Catch
 #endif
+using Catch::Matchers::StartsWith;

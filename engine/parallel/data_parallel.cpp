@@ -1,0 +1,126 @@
+#include "engine/parallel/data_parallel.h"
+
+#include <fmt/ranges.h>
+
+#include <cstring>
+
+#include "engine/parallel/agreement.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+// What must be equal for the ranks' arenas to mean the same.
+std::string signature(const Module& model) {
+  std::string text;
+  for (const auto& [name, tensor] : model.state()) {
+    text += fmt::format("{} {} {}\n", name, name_of(tensor.dtype()),
+                        to_string(tensor.shape()));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
+                                         const DataParallelOptions& options) {
+  std::vector<GradientBucket> buckets;
+  std::size_t limit = 0;  // in bytes; 0: open a new bucket
+  for (std::size_t i = 0; i < arena.slots().size(); ++i) {
+    const ParameterArena::Slot& slot = arena.slots()[i];
+    if (limit == 0) {
+      limit =
+          buckets.empty() ? options.first_bucket_bytes : options.bucket_bytes;
+      buckets.push_back({slot.begin, 0, i, 0});
+    }
+    GradientBucket& bucket = buckets.back();
+    bucket.count += slot.count;
+    ++bucket.slot_count;
+    if (bucket.count * sizeof(float) >= limit) limit = 0;
+  }
+  return buckets;
+}
+
+DataParallel::DataParallel(Module& model, Communicator& communicator,
+                           const DataParallelOptions& options)
+    : model_(model),
+      communicator_(communicator),
+      arena_(model.parameters(),
+             [&](std::size_t bytes) { return communicator.allocate(bytes); }),
+      buckets_(plan_buckets(arena_, options)) {
+  require_equal(communicator_, "the model", signature(model));
+  communicator_.broadcast(arena_.values(), arena_.count() * sizeof(float), 0);
+  broadcast_buffers();
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    bucket_of_slot_.insert(bucket_of_slot_.end(), buckets_[b].slot_count, b);
+  }
+  for (std::size_t i = 0; i < arena_.slots().size(); ++i) {
+    arena_.slots()[i].parameter.set_grad_hook(
+        [this, i](const Variable&) { gradient_ready(i); });
+  }
+}
+
+DataParallel::~DataParallel() {
+  for (const ParameterArena::Slot& slot : arena_.slots()) {
+    slot.parameter.set_grad_hook(nullptr);
+  }
+}
+
+void DataParallel::start_step() {
+  arena_.zero_grad();
+  slot_ready_.assign(arena_.slots().size(), false);
+  missing_.clear();
+  for (const GradientBucket& bucket : buckets_) {
+    missing_.push_back(bucket.slot_count);
+  }
+  in_flight_.clear();
+}
+
+void DataParallel::gradient_ready(std::size_t slot) {
+  RINGLET_CHECK(missing_.size() == buckets_.size() && !slot_ready_[slot],
+                "backward() without start_step(): '{}' has a gradient already",
+                arena_.slots()[slot].parameter.name());
+  slot_ready_[slot] = true;
+  --missing_[bucket_of_slot_[slot]];
+  launch_full_buckets();
+}
+
+// In bucket order only: ranks whose gradients become ready in another order
+// must still call the same collectives in the same order.
+void DataParallel::launch_full_buckets() {
+  while (in_flight_.size() < buckets_.size() &&
+         missing_[in_flight_.size()] == 0) {
+    const GradientBucket& bucket = buckets_[in_flight_.size()];
+    in_flight_.push_back(communicator_.all_reduce_async(
+        arena_.gradients() + bucket.begin, bucket.count, Dtype::kF32,
+        ReduceOp::kSum));
+  }
+}
+
+void DataParallel::backward_nothing() {
+  std::memset(arena_.gradients(), 0, arena_.count() * sizeof(float));
+  for (std::size_t i = 0; i < arena_.slots().size(); ++i) gradient_ready(i);
+}
+
+void DataParallel::finalize() {
+  if (in_flight_.size() < buckets_.size()) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < slot_ready_.size(); ++i) {
+      if (!slot_ready_[i]) {
+        names.push_back(arena_.slots()[i].parameter.name());
+      }
+    }
+    throw Error(fmt::format("backward() gave no gradient to {}",
+                            fmt::join(names, ", ")));
+  }
+  for (Work& work : in_flight_) work.wait();
+  missing_.clear();
+}
+
+void DataParallel::broadcast_buffers() {
+  for (const auto& [name, buffer] : model_.named_buffers()) {
+    communicator_.broadcast(buffer.raw(), buffer.bytes(), 0);
+  }
+}
+
+}  // namespace ringlet

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "engine/autograd/parameter_arena.h"
+#include "engine/nn/module.h"
+
+namespace ringlet {
+
+// A range of the gradient arena that is all-reduced as one.
+struct GradientBucket {
+  std::size_t begin, count;            // in floats
+  std::size_t first_slot, slot_count;  // the parameters it holds
+};
+
+struct DataParallelOptions {
+  std::size_t bucket_bytes = 25 << 20;
+  // The first bucket is small, so that communication starts early.
+  std::size_t first_bucket_bytes = 1 << 20;
+};
+
+// Cuts the arena into buckets of at least the given bytes (the last may be
+// smaller), whole parameters each, in the order in which backward() fills it.
+std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
+                                         const DataParallelOptions& options);
+
+// The same model on every rank, each with its own share of the batch:
+//
+//   parallel.start_step();
+//   backward(loss);         // a bucket that is full is all-reduced meanwhile
+//   parallel.finalize();    // gradients are now the sums over all ranks
+//   sgd.step(lr);
+//
+// With the loss divided by the global batch (CrossEntropyOptions), sums over
+// ranks are the gradients of one process with the whole batch. Buckets are
+// launched in the same order on all ranks, whatever the order in which
+// gradients become ready. Knows no thread; overlap is the Communicator's.
+class DataParallel {
+ public:
+  // Broadcasts rank 0's parameters and buffers, after checking that the ranks
+  // have the same parameters (names and shapes; SharedError otherwise).
+  DataParallel(Module& model, Communicator& communicator,
+               const DataParallelOptions& options = {});
+  ~DataParallel();
+  DataParallel(const DataParallel&) = delete;
+  DataParallel& operator=(const DataParallel&) = delete;
+
+  const ParameterArena& arena() const { return arena_; }
+  const std::vector<GradientBucket>& buckets() const { return buckets_; }
+
+  // Forgets the gradients of the last step.
+  void start_step();
+  // In place of backward() on a rank that has no sample in this batch.
+  void backward_nothing();
+  // Waits for the buckets in flight. Throws an Error with the names of the
+  // parameters that backward() gave no gradient.
+  void finalize();
+
+  // Gives rank 0's buffers (batch norm's running statistics) to every rank:
+  // before evaluating and saving.
+  void broadcast_buffers();
+
+ private:
+  void gradient_ready(std::size_t slot);
+  void launch_full_buckets();
+
+  Module& model_;
+  Communicator& communicator_;
+  ParameterArena arena_;
+  std::vector<GradientBucket> buckets_;
+  std::vector<std::size_t> bucket_of_slot_;
+
+  // This step's state.
+  std::vector<char> slot_ready_;
+  std::vector<std::size_t> missing_;  // gradients to come, per bucket
+  std::vector<Work> in_flight_;       // one per launched bucket
+};
+
+}  // namespace ringlet

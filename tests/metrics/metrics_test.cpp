@@ -1,0 +1,70 @@
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "engine/metrics/jsonl.h"
+#include "engine/metrics/meter.h"
+#include "engine/metrics/stopwatch.h"
+#include "kernels/runtime/error.h"
+#include "support/catch.h"
+#include "support/files.h"
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+using ringlet::testing::read_file;
+using ringlet::testing::TemporaryFolder;
+
+TEST_CASE("A meter weighs batches by their samples") {
+  Meter meter;
+  CHECK(meter.mean() == 0);
+  meter.add(1.0, 30);
+  meter.add(4.0, 10);
+  CHECK(meter.mean() == Approx(1.75));
+  CHECK(meter.samples() == 40);
+  meter.add(0, 0);  // a rank without samples
+  CHECK(meter.mean() == Approx(1.75));
+}
+
+TEST_CASE("A step's time is split among its phases without a gap") {
+  const Clock::time_point start;
+  StepTimer timer(start);
+  timer.lap(Phase::kData, start + 2s);
+  timer.lap(Phase::kForward, start + 5s);
+  timer.lap(Phase::kBackward, start + 10s);
+  timer.lap(Phase::kForward, start + 11s);
+  CHECK(timer.seconds(Phase::kData) == Approx(2));
+  CHECK(timer.seconds(Phase::kForward) == Approx(4));
+  CHECK(timer.seconds(Phase::kBackward) == Approx(5));
+  CHECK(timer.seconds(Phase::kCommunication) == 0);
+  CHECK(timer.total() == Approx(11));
+  CHECK(std::string(name_of(Phase::kOptimizer)) == "optimizer");
+}
+
+TEST_CASE("A stopwatch runs forward") {
+  const Stopwatch watch;
+  const Clock::time_point now = Clock::now();
+  CHECK(watch.seconds(now) >= 0);
+  CHECK(watch.seconds(now + 3s) == Approx(watch.seconds(now) + 3));
+}
+
+TEST_CASE("JSON lines are readable at once, one object each") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  JsonLines lines(path);
+  lines.write({{"step", 1}, {"loss", 2.5}});
+  CHECK(read_file(path) == "{\"step\":1,\"loss\":2.5}\n");
+  lines.write({{"loss", std::nan("")}, {"note", "two\nlines, \xff"}});
+  CHECK(read_file(path) ==
+        "{\"step\":1,\"loss\":2.5}\n"
+        "{\"loss\":null,\"note\":\"two\\nlines, \xef\xbf\xbd\"}\n");
+  JsonLines(path).write({{"step", 2}});  // appends
+  CHECK(read_file(path).ends_with("\n{\"step\":2}\n"));
+}
+
+TEST_CASE("JSON lines name the file that cannot be written") {
+  JsonLines full("/dev/full");
+  CHECK_THROWS_WITH(full.write({{"step", 1}}),
+                    "/dev/full: cannot write: No space left on device");
+  CHECK_THROWS_WITH(JsonLines("/proc/none/metrics.jsonl"),
+                    StartsWith("/proc/none/metrics.jsonl: cannot open"));
+}
