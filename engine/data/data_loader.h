@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <future>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/data/image_set.h"
+#include "engine/data/sampler.h"
+#include "engine/data/worker_pool.h"
+#include "engine/tensor/tensor.h"
+
+namespace ringlet {
+
+// One rank's part of one step.
+struct Batch {
+  Tensor images;             // [n, 3, height, width], plain f32, normalised
+  Tensor labels;             // [n], i32
+  std::size_t global_count;  // pictures of all ranks in this step; n may be 0
+  std::uint32_t epoch;
+  std::size_t step;
+};
+
+struct DataLoaderOptions {
+  // Random crop from a picture padded by 4 black pixels on each side, and a
+  // flip of every second picture.
+  bool augment = false;
+  std::uint64_t seed = 0;   // of the augmentation
+  std::size_t workers = 0;  // threads that prefetch; 0: next() does the work
+};
+
+// Yields the batches of this rank, in order:
+//
+//   DataLoader loader(data.train, DistributedSampler({...}), {...});
+//   loader.start(epoch);
+//   while (std::optional<Batch> batch = loader.next()) ...
+//
+// The crop and flip of a picture are a pure function of (seed, epoch, index of
+// the picture), so that the batches are bit for bit the same for any number of
+// workers, and joined over the ranks for any number of ranks. Up to two
+// batches per worker are made ahead. Used by one thread at a time.
+class DataLoader {
+ public:
+  // `images` must outlive the loader.
+  DataLoader(const ImageSet& images, const DistributedSampler& sampler,
+             const DataLoaderOptions& options);
+
+  std::size_t steps() const { return sampler_.steps(); }
+
+  // Goes to `first_step` of `epoch`, whatever was read so far, and begins to
+  // prefetch.
+  void start(std::uint32_t epoch, std::size_t first_step = 0);
+
+  // The next batch, or nothing at the end of the epoch. An exception from the
+  // making of a batch is thrown here, in that batch's turn.
+  std::optional<Batch> next();
+
+ private:
+  using Order = std::shared_ptr<const std::vector<std::uint32_t>>;
+
+  void prefetch();
+  Batch make_batch(const Order& order, std::uint32_t epoch,
+                   std::size_t step) const;
+
+  const ImageSet& images_;
+  DistributedSampler sampler_;
+  DataLoaderOptions options_;
+
+  std::uint32_t epoch_ = 0;
+  Order order_;
+  std::size_t next_step_;  // the first that no worker was asked for
+  std::deque<std::future<Batch>> pending_;
+  WorkerPool workers_;  // last: its end waits for tasks that use the rest
+};
+
+}  // namespace ringlet

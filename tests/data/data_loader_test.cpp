@@ -1,0 +1,195 @@
+#include "engine/data/data_loader.h"
+
+#include "engine/data/synthetic.h"
+#include "kernels/runtime/error.h"
+#include "support/catch.h"
+
+using namespace ringlet;
+
+namespace {
+
+constexpr std::size_t kCount = 50;
+constexpr std::size_t kGlobalBatch = 12;
+
+const ImageSet& pictures() {
+  static const ImageSet set = make_synthetic(kCount, 0).train;
+  return set;
+}
+
+// All that an epoch yields on one rank.
+struct Epoch {
+  std::vector<float> images;
+  std::vector<std::int32_t> labels;
+  std::vector<std::size_t> sizes;  // pictures of each batch
+  bool operator==(const Epoch&) const = default;
+};
+
+void append(const Batch& batch, Epoch& epoch) {
+  const float* images = batch.images.data();
+  const auto* labels = batch.labels.data<std::int32_t>();
+  epoch.images.insert(epoch.images.end(), images,
+                      images + batch.images.count());
+  epoch.labels.insert(epoch.labels.end(), labels,
+                      labels + batch.labels.count());
+  epoch.sizes.push_back(batch.labels.count());
+}
+
+Epoch read_rest(DataLoader& loader) {
+  Epoch epoch;
+  while (const std::optional<Batch> batch = loader.next()) {
+    append(*batch, epoch);
+  }
+  return epoch;
+}
+
+DistributedSampler sampler(std::size_t rank = 0, std::size_t world_size = 1) {
+  return DistributedSampler({kCount, kGlobalBatch, 9, rank, world_size});
+}
+
+Epoch read_epoch(std::size_t workers, std::uint32_t number = 4,
+                 std::uint64_t seed = 9, bool augment = true) {
+  DataLoader loader(pictures(), sampler(), {augment, seed, workers});
+  loader.start(number);
+  return read_rest(loader);
+}
+
+}  // namespace
+
+TEST_CASE("Batches are the same bits for any number of workers") {
+  const Epoch expected = read_epoch(0);
+  CHECK(expected.sizes == std::vector<std::size_t>{12, 12, 12, 12, 2});
+  CHECK(read_epoch(1) == expected);
+  CHECK(read_epoch(3) == expected);
+  CHECK(read_epoch(16) == expected);
+}
+
+TEST_CASE("Batches of N ranks joined are those of one, bit for bit") {
+  const std::size_t world_size = GENERATE(2, 3, 5, 8);
+  std::vector<std::unique_ptr<DataLoader>> ranks;
+  for (std::size_t rank = 0; rank < world_size; ++rank) {
+    ranks.push_back(
+        std::make_unique<DataLoader>(pictures(), sampler(rank, world_size),
+                                     DataLoaderOptions{true, 9, rank % 2}));
+    ranks.back()->start(4);
+  }
+  DataLoader one(pictures(), sampler(), {true, 9, 0});
+  one.start(4);
+  while (const std::optional<Batch> whole = one.next()) {
+    Epoch expected, joined;
+    append(*whole, expected);
+    for (const std::unique_ptr<DataLoader>& rank : ranks) {
+      const std::optional<Batch> part = rank->next();
+      REQUIRE(part.has_value());
+      CHECK(part->global_count == whole->labels.count());
+      CHECK(part->step == whole->step);
+      CHECK(part->images.shape() ==
+            Shape{part->labels.dim(0), 3, 32, 32});  // [0, 3, 32, 32] as well
+      append(*part, joined);
+    }
+    CHECK(joined.images == expected.images);
+    CHECK(joined.labels == expected.labels);
+  }
+  for (const auto& rank : ranks) CHECK_FALSE(rank->next().has_value());
+}
+
+TEST_CASE("Epochs and seeds differ, and without augmentation do not blur") {
+  CHECK(read_epoch(1, 4).labels != read_epoch(1, 5).labels);
+  CHECK(read_epoch(1, 4, 9).images != read_epoch(1, 4, 10).images);
+  CHECK(read_epoch(1, 4, 9).labels == read_epoch(1, 4, 10).labels);
+  CHECK(read_epoch(1, 4, 9, false) == read_epoch(0, 4, 10, false));
+}
+
+TEST_CASE("Without augmentation a picture is itself, normalised") {
+  const ImageSet& set = pictures();
+  DataLoader loader(set, sampler(), {});
+  loader.start(4);
+  const std::vector<std::uint32_t> order = sampler().order(4);
+  const std::optional<Batch> batch = loader.next();
+  REQUIRE(batch.has_value());
+  CHECK(batch->epoch == 4);
+  const std::size_t size = set.image_bytes();
+  for (std::size_t i = 0; i < kGlobalBatch; ++i) {
+    CHECK(batch->labels.data<std::int32_t>()[i] == set.labels[order[i]]);
+    for (const std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+      const std::size_t c = at / (32 * 32);
+      const double pixel = set.image(order[i])[at] / 255.0;
+      CHECK(batch->images.data()[i * size + at] ==
+            Approx((pixel - set.mean[c]) / set.std[c]).margin(1e-6));
+    }
+  }
+}
+
+TEST_CASE("Augmentation draws every shift of the padded picture, and flips") {
+  // A single white pixel in the middle shows where the crop was taken; two of
+  // different grey show a flip.
+  ImageSet set;
+  set.classes = {"dot"};
+  set.mean = {0, 0, 0};
+  set.std = {1, 1, 1};
+  set.labels.assign(4000, 0);
+  set.pixels.assign(4000 * set.image_bytes(), 0);
+  for (std::size_t i = 0; i < set.count(); ++i) {
+    set.pixels[i * set.image_bytes() + 16 * 32 + 16] = 255;
+    set.pixels[i * set.image_bytes() + 16 * 32 + 17] = 51;
+  }
+  DataLoader loader(set, DistributedSampler({4000, 4000}), {true, 1, 1});
+  loader.start(0);
+  const std::optional<Batch> batch = loader.next();
+  REQUIRE(batch.has_value());
+  std::vector<int> rows(9), columns(9);
+  int flips = 0;
+  for (std::size_t i = 0; i < set.count(); ++i) {
+    const float* image = batch->images.data() + i * set.image_bytes();
+    const std::ptrdiff_t at = std::max_element(image, image + 1024) - image;
+    const bool flip = image[at - 1] > 0.1f;
+    const std::ptrdiff_t column = flip ? 31 - at % 32 : at % 32;
+    ++rows.at(static_cast<std::size_t>(16 + 4 - at / 32));
+    ++columns.at(static_cast<std::size_t>(16 + 4 - column));
+    flips += flip;
+  }
+  for (const int times : rows) CHECK(std::abs(times - 444) < 100);
+  for (const int times : columns) CHECK(std::abs(times - 444) < 100);
+  CHECK(std::abs(flips - 2000) < 160);
+}
+
+TEST_CASE("A loader starts anywhere, at any time") {
+  const std::size_t workers = GENERATE(0, 1, 3);
+  const Epoch whole = read_epoch(0);
+  DataLoader loader(pictures(), sampler(), {true, 9, workers});
+  CHECK_FALSE(loader.next().has_value());
+  loader.start(3);
+  loader.next();
+  loader.start(4, 3);
+  Epoch tail = read_rest(loader);
+  CHECK(tail.sizes == std::vector<std::size_t>{12, 2});
+  CHECK(std::equal(
+      tail.images.begin(), tail.images.end(),
+      whole.images.end() - static_cast<std::ptrdiff_t>(tail.images.size())));
+  loader.start(4);
+  CHECK(read_rest(loader) == whole);
+}
+
+TEST_CASE("A loader that is dropped half-way ends its workers") {
+  for (int i = 0; i < 20; ++i) {
+    DataLoader loader(pictures(), sampler(), {true, 9, 3});
+    loader.start(0);
+    if (i % 2 == 0) loader.next();
+  }
+}
+
+TEST_CASE("An exception in a worker reaches next(), in its batch's turn") {
+  const std::size_t workers = GENERATE(0, 1, 3);
+  ImageSet set = pictures();
+  const std::vector<std::uint32_t> order = sampler().order(0);
+  set.labels[order[2 * kGlobalBatch]] = 10;
+  DataLoader loader(set, sampler(), {true, 9, workers});
+  loader.start(0);
+  CHECK(loader.next()->step == 0);
+  CHECK(loader.next()->step == 1);
+  CHECK_THROWS_WITH(loader.next(), ContainsSubstring("has label 10"));
+}
+
+TEST_CASE("A sampler of another set is refused") {
+  const DistributedSampler other({kCount + 1, kGlobalBatch});
+  CHECK_THROWS_AS(DataLoader(pictures(), other, {}), Error);
+}
