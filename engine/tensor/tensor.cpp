@@ -1,0 +1,125 @@
+#include "engine/tensor/tensor.h"
+
+#include <fmt/ranges.h>
+
+#include <cstring>
+
+#include "kernels/backend.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+ActivationShape activation_shape(const Shape& shape) {
+  RINGLET_CHECK(shape.size() == 4,
+                "an activation has the shape [n, c, h, w], got {}",
+                to_string(shape));
+  const auto size = [&](std::size_t i) {
+    return static_cast<std::size_t>(shape[i]);
+  };
+  return {size(0), size(1), size(2), size(3)};
+}
+
+}  // namespace
+
+std::size_t element_count(const Shape& shape) {
+  std::size_t count = 1;
+  for (const std::int64_t size : shape) {
+    RINGLET_CHECK(size >= 0, "a negative size in shape {}", to_string(shape));
+    count *= static_cast<std::size_t>(size);
+  }
+  return count;
+}
+
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+Tensor::Tensor(Shape shape, Dtype dtype, Layout layout)
+    : shape_(std::move(shape)), dtype_(dtype), layout_(layout) {
+  buffer_ = Buffer::allocate(bytes());
+}
+
+Tensor::Tensor(Shape shape, Dtype dtype, Layout layout, Buffer buffer,
+               std::size_t offset_bytes)
+    : shape_(std::move(shape)),
+      dtype_(dtype),
+      layout_(layout),
+      buffer_(std::move(buffer)),
+      offset_bytes_(offset_bytes) {
+  RINGLET_CHECK(offset_bytes_ + bytes() <= buffer_.bytes(),
+                "a view of {} bytes from byte {} on does not fit a buffer of "
+                "{} bytes",
+                bytes(), offset_bytes_, buffer_.bytes());
+}
+
+Tensor Tensor::zeros(Shape shape, Dtype dtype, Layout layout) {
+  Tensor tensor(std::move(shape), dtype, layout);
+  tensor.fill_zero();
+  return tensor;
+}
+
+Tensor Tensor::of(Shape shape, const std::vector<float>& values) {
+  Tensor tensor(std::move(shape));
+  RINGLET_CHECK(values.size() == tensor.count(), "{} values for shape {}",
+                values.size(), to_string(tensor.shape()));
+  std::copy(values.begin(), values.end(), tensor.data());
+  return tensor;
+}
+
+std::size_t Tensor::count() const { return element_count(shape_); }
+
+std::size_t Tensor::storage_count() const {
+  if (layout_ == Layout::kPlain) return count();
+  return activation_shape(shape_).storage_count(layout_);
+}
+
+Tensor Tensor::reshaped(Shape shape) const {
+  RINGLET_CHECK(layout_ == Layout::kPlain && element_count(shape) == count(),
+                "cannot see a tensor {} as {}", to_string(shape_),
+                to_string(shape));
+  return Tensor(std::move(shape), dtype_, layout_, buffer_, offset_bytes_);
+}
+
+Tensor Tensor::to_layout(Layout layout) const {
+  if (layout == layout_) return clone();
+  RINGLET_CHECK(dtype_ == Dtype::kF32, "to_layout of {}, expected f32",
+                name_of(dtype_));
+  Tensor copy(shape_, dtype_, layout);
+  backend(device()).elementwise.reorder(activation_shape(shape_), layout_,
+                                        data(), layout, copy.data());
+  return copy;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy(shape_, dtype_, layout_);
+  copy.copy_from(*this);
+  return copy;
+}
+
+void Tensor::copy_from(const Tensor& source) const {
+  RINGLET_CHECK(shape_ == source.shape_ && dtype_ == source.dtype_ &&
+                    layout_ == source.layout_,
+                "copy of {} {} into {} {}", name_of(source.dtype_),
+                to_string(source.shape_), name_of(dtype_), to_string(shape_));
+  std::memcpy(raw(), source.raw(), bytes());
+}
+
+void Tensor::fill_zero() const { std::memset(raw(), 0, bytes()); }
+
+std::vector<float> Tensor::to_vector() const {
+  if (layout_ != Layout::kPlain) return to_layout(Layout::kPlain).to_vector();
+  return {data(), data() + count()};
+}
+
+float Tensor::item() const {
+  RINGLET_CHECK(count() == 1, "item() of a tensor {}", to_string(shape_));
+  return data()[0];
+}
+
+void Tensor::check_type(Dtype expected) const {
+  RINGLET_CHECK(dtype_ == expected, "a tensor of {} used as {}",
+                name_of(dtype_), name_of(expected));
+}
+
+}  // namespace ringlet

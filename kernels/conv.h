@@ -1,0 +1,55 @@
+#pragma once
+
+#include <compare>
+#include <cstddef>
+
+#include "kernels/runtime/layout.h"
+
+namespace ringlet {
+
+// Sizes of a 2-d convolution with square strides and zero padding.
+struct ConvShape {
+  std::size_t n, c, h, w;          // input pictures, channels, height, width
+  std::size_t k;                   // output channels
+  std::size_t kernel_h, kernel_w;  // taps
+  std::size_t stride = 1;
+  std::size_t padding = 0;
+
+  std::size_t out_h() const {
+    return (h + 2 * padding - kernel_h) / stride + 1;
+  }
+  std::size_t out_w() const {
+    return (w + 2 * padding - kernel_w) / stride + 1;
+  }
+  std::size_t weight_count() const { return k * c * kernel_h * kernel_w; }
+
+  auto operator<=>(const ConvShape&) const = default;
+};
+
+// kAutomatic takes the fastest algorithm by a committed table (CPU:
+// kernels/cpu/conv_table.h); kDirect sums products one by one, which is exact
+// for small integers. Same results up to rounding.
+enum class ConvAlgorithm { kAutomatic, kDirect };
+
+// Convolutions. Weights and their gradients are plain [k, c, kh, kw]; x and dx
+// lie in `x_layout`, y and dy in the backend's activation layout. Cost of each
+// call: 2 n k oh ow c kh kw floating-point operations, and a copy of the
+// weights into the layout that the kernel wants.
+class ConvKernels {
+ public:
+  virtual ~ConvKernels() = default;
+
+  // y[k] = sum over c and taps of x * weight, plus bias[k] unless null.
+  virtual void forward(const ConvShape& shape, Layout x_layout, const float* x,
+                       const float* weight, const float* bias, float* y) = 0;
+  // dx = gradient of the loss by x.
+  virtual void backward_data(const ConvShape& shape, Layout x_layout,
+                             const float* dy, const float* weight,
+                             float* dx) = 0;
+  // dweight, and dbias[k] unless null, are overwritten.
+  virtual void backward_weights(const ConvShape& shape, Layout x_layout,
+                                const float* x, const float* dy, float* dweight,
+                                float* dbias) = 0;
+};
+
+}  // namespace ringlet

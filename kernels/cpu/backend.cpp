@@ -1,0 +1,49 @@
+#include "kernels/backend.h"
+
+#include <atomic>
+#include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "kernels/cpu/families.h"
+
+namespace ringlet {
+namespace cpu {
+
+Layout activation_layout() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto avx512 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  return (isa & avx512) == avx512 ? Layout::kBlocked16 : Layout::kBlocked8;
+}
+
+namespace {
+
+struct Families {
+  std::unique_ptr<ConvKernels> conv = make_conv();
+  std::unique_ptr<NormKernels> norm = make_norm();
+  std::unique_ptr<PoolKernels> pool = make_pool();
+  std::unique_ptr<LinearKernels> linear = make_linear();
+  std::unique_ptr<LossKernels> loss = make_loss();
+  std::unique_ptr<ElementwiseKernels> elementwise = make_elementwise();
+  std::unique_ptr<OptimKernels> optim = make_optim();
+  Backend backend{activation_layout(), *conv, *norm, *pool, *linear, *loss,
+                  *elementwise,        *optim};
+};
+
+}  // namespace
+}  // namespace cpu
+
+namespace {
+std::atomic<ConvAlgorithm> g_conv_algorithm{ConvAlgorithm::kAutomatic};
+}  // namespace
+
+Backend& backend(Device) {
+  thread_local cpu::Families families;
+  return families.backend;
+}
+
+void set_conv_algorithm(ConvAlgorithm algorithm) {
+  g_conv_algorithm = algorithm;
+}
+ConvAlgorithm conv_algorithm() { return g_conv_algorithm; }
+
+}  // namespace ringlet

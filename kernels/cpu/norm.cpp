@@ -1,0 +1,236 @@
+#include "kernels/norm.h"
+
+#include <cmath>
+
+#include "kernels/cpu/families.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/runtime/buffer.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet::cpu {
+namespace {
+
+// A blocked activation is cut into tiles: the pixels of one picture and one
+// block of B channels, contiguous in memory. Tiles are the unit of work of the
+// threads and of the partial sums, so that results do not depend on how many
+// threads there are.
+struct Tiles {
+  std::size_t n, c, blocks, pixels, block;
+
+  Tiles(const ActivationShape& shape, Layout layout)
+      : n(shape.n),
+        c(shape.c),
+        blocks(round_up(shape.c, block_of(layout)) / block_of(layout)),
+        pixels(shape.pixels()),
+        block(block_of(layout)) {
+    RINGLET_CHECK(layout != Layout::kPlain,
+                  "batch_norm wants the backend's activation layout");
+  }
+
+  std::size_t count() const { return n * blocks; }
+  std::size_t offset(std::size_t tile) const { return tile * pixels * block; }
+  std::size_t first_channel(std::size_t tile) const {
+    return tile % blocks * block;
+  }
+  // Channels of the tile that exist: the block size but in the last block.
+  std::size_t channels(std::size_t tile) const {
+    return std::min(block, c - first_channel(tile));
+  }
+};
+
+// Two sums per lane of a tile.
+template <std::size_t B>
+struct Sums {
+  Vec<B> first{}, second{};
+};
+
+// The tile's mean and its sum of squares around that mean. The second walk
+// finds the tile in cache.
+template <std::size_t B>
+Sums<B> mean_and_squares(const float* x, std::size_t pixels) {
+  Vec<B> sum{};
+  for (std::size_t p = 0; p < pixels; ++p) sum += load<B>(x + p * B);
+  const Vec<B> mean = sum / static_cast<float>(pixels);
+  Vec<B> squares{};
+  for (std::size_t p = 0; p < pixels; ++p) {
+    const Vec<B> d = load<B>(x + p * B) - mean;
+    squares += d * d;
+  }
+  return {mean, squares};
+}
+
+// A tile's own view of per-channel arrays: lanes beyond the last channel read
+// as zero, which keeps the padding of y and dx zero.
+template <std::size_t B>
+struct Lanes {
+  std::size_t first, count;
+  Vec<B> of(const float* per_channel) const {
+    return load_part<B>(per_channel + first, count);
+  }
+};
+
+template <std::size_t B>
+void apply_tile(const BatchNormForward& args, Vec<B> scale, Vec<B> shift,
+                std::size_t offset, std::size_t pixels) {
+  const float* x = args.x + offset;
+  float* y = args.y + offset;
+  const float* residual = args.residual ? args.residual + offset : nullptr;
+  std::uint8_t* mask = args.mask ? args.mask + offset / 8 : nullptr;
+  for (std::size_t p = 0; p < pixels; ++p) {
+    Vec<B> v = load<B>(x + p * B) * scale + shift;
+    if (residual) v += load<B>(residual + p * B);
+    if (mask) store_positive_bits<B>(mask + p * B / 8, v);
+    store<B>(y + p * B, args.relu ? relu<B>(v) : v);
+  }
+}
+
+template <std::size_t B>
+Vec<B> through_relu(const std::uint8_t* mask, std::size_t i, Vec<B> dy) {
+  return mask ? keep_where<B>(mask + i / 8, dy) : dy;
+}
+
+// Sums of dy and of dy * (x - mean) over a tile.
+template <std::size_t B>
+Sums<B> gradient_sums(const BatchNormBackward& args, Vec<B> mean,
+                      std::size_t offset, std::size_t pixels) {
+  Sums<B> sums;
+  for (std::size_t i = offset; i < offset + pixels * B; i += B) {
+    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(args.dy + i));
+    sums.first += g;
+    sums.second += g * (load<B>(args.x + i) - mean);
+  }
+  return sums;
+}
+
+// dx = scale (g - mean_g - (x - mean) slope)
+template <std::size_t B>
+void input_gradient(const BatchNormBackward& args, Vec<B> scale, Vec<B> mean,
+                    Vec<B> mean_g, Vec<B> slope, std::size_t offset,
+                    std::size_t pixels) {
+  for (std::size_t i = offset; i < offset + pixels * B; i += B) {
+    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(args.dy + i));
+    if (args.dresidual) store<B>(args.dresidual + i, g);
+    const Vec<B> centred = load<B>(args.x + i) - mean;
+    store<B>(args.dx + i, scale * (g - mean_g - centred * slope));
+  }
+}
+
+class Norm final : public NormKernels {
+ public:
+  void batch_statistics(const ActivationShape& shape, Layout layout,
+                        const float* x, float* mean, float* var) override {
+    const Tiles tiles(shape, layout);
+    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+      return mean_and_squares<B>(x + tiles.offset(tile), tiles.pixels);
+    });
+#pragma omp parallel for
+    for (std::size_t c = 0; c < tiles.c; ++c) {
+      join_parts(tiles, c, mean, var);
+    }
+  }
+
+  void apply(const BatchNormForward& args, const float* mean,
+             const float* inv_std) override {
+    const Tiles tiles(args.shape, args.layout);
+    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
+#pragma omp parallel for
+      for (std::size_t t = 0; t < tiles.count(); ++t) {
+        const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+        const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
+        const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
+        apply_tile<B>(args, scale, shift, tiles.offset(t), tiles.pixels);
+      }
+    });
+  }
+
+  void backward(const BatchNormBackward& args) override {
+    const Tiles tiles(args.shape, args.layout);
+    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+      const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
+      return gradient_sums<B>(args, lanes.of(args.mean), tiles.offset(tile),
+                              tiles.pixels);
+    });
+    for (std::size_t c = 0; c < tiles.c; ++c) {
+      const auto [sum_g, sum_gx] = total(tiles, c);
+      args.dbeta[c] = static_cast<float>(sum_g);
+      args.dgamma[c] = static_cast<float>(sum_gx * args.inv_std[c]);
+    }
+    const float per_sample = 1.0f / static_cast<float>(tiles.n * tiles.pixels);
+    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
+#pragma omp parallel for
+      for (std::size_t t = 0; t < tiles.count(); ++t) {
+        const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+        const Vec<B> inv_std = lanes.of(args.inv_std);
+        input_gradient<B>(args, lanes.of(args.gamma) * inv_std,
+                          lanes.of(args.mean),
+                          lanes.of(args.dbeta) * per_sample,
+                          lanes.of(args.dgamma) * inv_std * per_sample,
+                          tiles.offset(t), tiles.pixels);
+      }
+    });
+  }
+
+ private:
+  // parts_ = for each tile, B first sums, then B second ones.
+  template <typename TileSums>
+  void sum_tiles(const Tiles& tiles, TileSums tile_sums) {
+    const std::size_t bytes = tiles.count() * 2 * tiles.block * sizeof(float);
+    if (bytes > parts_.bytes()) parts_ = Buffer::allocate(bytes);
+    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
+#pragma omp parallel for
+      for (std::size_t t = 0; t < tiles.count(); ++t) {
+        const Sums<B> sums = tile_sums.template operator()<B>(t);
+        store<B>(parts() + t * 2 * B, sums.first);
+        store<B>(parts() + t * 2 * B + B, sums.second);
+      }
+    });
+  }
+
+  float* parts() const { return reinterpret_cast<float*>(parts_.data()); }
+
+  // Calls visit(first, second) for channel c of each picture's tile.
+  template <typename Visit>
+  void each_part(const Tiles& tiles, std::size_t c, Visit visit) const {
+    const std::size_t block = tiles.block;
+    for (std::size_t n = 0; n < tiles.n; ++n) {
+      const std::size_t tile = n * tiles.blocks + c / block;
+      const float* part = parts() + tile * 2 * block + c % block;
+      visit(static_cast<double>(part[0]), static_cast<double>(part[block]));
+    }
+  }
+
+  std::pair<double, double> total(const Tiles& tiles, std::size_t c) const {
+    double first = 0, second = 0;
+    each_part(tiles, c, [&](double a, double b) {
+      first += a;
+      second += b;
+    });
+    return {first, second};
+  }
+
+  // The pictures' parts have equal weight: the mean is the mean of the means,
+  // and the squares around it are those around the parts' own means plus what
+  // the means themselves scatter.
+  void join_parts(const Tiles& tiles, std::size_t c, float* mean,
+                  float* var) const {
+    const auto pictures = static_cast<double>(tiles.n);
+    const auto pixels = static_cast<double>(tiles.pixels);
+    const auto [sum_of_means, squares] = total(tiles, c);
+    const double centre = sum_of_means / pictures;
+    double scatter = 0;
+    each_part(tiles, c, [&](double part_mean, double) {
+      scatter += (part_mean - centre) * (part_mean - centre);
+    });
+    mean[c] = static_cast<float>(centre);
+    var[c] =
+        static_cast<float>((squares + scatter * pixels) / (pictures * pixels));
+  }
+
+  Buffer parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<NormKernels> make_norm() { return std::make_unique<Norm>(); }
+
+}  // namespace ringlet::cpu

@@ -1,0 +1,168 @@
+#include "kernels/pool.h"
+
+#include "kernels/cpu/families.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet::cpu {
+namespace {
+
+// Taps of a window that lie inside the picture, in one direction.
+struct Span {
+  std::size_t first_tap, taps, start;
+
+  Span(std::size_t out, std::size_t kernel, std::size_t stride,
+       std::size_t padding, std::size_t size) {
+    const std::size_t corner = out * stride;  // in padded coordinates
+    first_tap = corner < padding ? padding - corner : 0;
+    start = corner + first_tap - padding;
+    const std::size_t rest = kernel - first_tap;
+    taps = start >= size ? 0 : std::min(rest, size - start);
+  }
+};
+
+struct Window {
+  Span rows, columns;
+  Window(const MaxPoolShape& s, std::size_t row, std::size_t column)
+      : rows(row, s.kernel, s.stride, s.padding, s.x.h),
+        columns(column, s.kernel, s.stride, s.padding, s.x.w) {}
+};
+
+template <std::size_t B>
+void max_of_window(const MaxPoolShape& s, const Window& window, const float* x,
+                   float* y, std::uint8_t* winner) {
+  Vec<B> best = Vec<B>{} - std::numeric_limits<float>::infinity();
+  typename VecOf<B>::Int best_tap{};
+  for (std::size_t r = 0; r < window.rows.taps; ++r) {
+    for (std::size_t c = 0; c < window.columns.taps; ++c) {
+      const std::size_t row = window.rows.start + r;
+      const std::size_t column = window.columns.start + c;
+      const Vec<B> v = load<B>(x + (row * s.x.w + column) * B);
+      const auto tap =
+          static_cast<std::int32_t>((window.rows.first_tap + r) * s.kernel +
+                                    window.columns.first_tap + c);
+      const auto better = (v > best) | (v != v);  // NaN wins, as in PyTorch
+      best = better ? v : best;
+      best_tap = better ? tap - typename VecOf<B>::Int{} : best_tap;
+    }
+  }
+  store<B>(y, best);
+  for (std::size_t i = 0; i < B; ++i) {
+    winner[i] = static_cast<std::uint8_t>(best_tap[i]);
+  }
+}
+
+template <std::size_t B>
+void scatter_to_winners(const MaxPoolShape& s, std::size_t row,
+                        std::size_t column, const float* dy,
+                        const std::uint8_t* winner, float* dx) {
+  for (std::size_t i = 0; i < B; ++i) {
+    const std::size_t x_row = row * s.stride + winner[i] / s.kernel - s.padding;
+    const std::size_t x_column =
+        column * s.stride + winner[i] % s.kernel - s.padding;
+    dx[(x_row * s.x.w + x_column) * B + i] += dy[i];
+  }
+}
+
+class Pool final : public PoolKernels {
+ public:
+  void max_forward(const MaxPoolShape& shape, Layout layout, const float* x,
+                   float* y, std::uint8_t* winner) override {
+    check(shape);
+    const std::size_t y_pixels = shape.out_h() * shape.out_w();
+    each_tile(shape.x, layout, [&]<std::size_t B>(std::size_t tile) {
+      const float* x_tile = x + tile * shape.x.pixels() * B;
+      for (std::size_t p = 0; p < y_pixels; ++p) {
+        const std::size_t at = (tile * y_pixels + p) * B;
+        const Window window(shape, p / shape.out_w(), p % shape.out_w());
+        max_of_window<B>(shape, window, x_tile, y + at, winner + at);
+      }
+    });
+  }
+
+  void max_backward(const MaxPoolShape& shape, Layout layout, const float* dy,
+                    const std::uint8_t* winner, float* dx) override {
+    const std::size_t y_pixels = shape.out_h() * shape.out_w();
+    each_tile(shape.x, layout, [&]<std::size_t B>(std::size_t tile) {
+      float* dx_tile = dx + tile * shape.x.pixels() * B;
+      std::fill_n(dx_tile, shape.x.pixels() * B, 0.0f);
+      for (std::size_t p = 0; p < y_pixels; ++p) {
+        const std::size_t at = (tile * y_pixels + p) * B;
+        scatter_to_winners<B>(shape, p / shape.out_w(), p % shape.out_w(),
+                              dy + at, winner + at, dx_tile);
+      }
+    });
+  }
+
+  void average_forward(const ActivationShape& shape, Layout layout,
+                       const float* x, float* y) override {
+    const std::size_t pixels = shape.pixels();
+    each_tile(shape, layout, [&]<std::size_t B>(std::size_t tile) {
+      Vec<B> sum{};
+      for (std::size_t p = 0; p < pixels; ++p) {
+        sum += load<B>(x + (tile * pixels + p) * B);
+      }
+      const Vec<B> mean = sum / static_cast<float>(pixels);
+      const Channels channels = channels_of(shape, B, tile);
+      std::memcpy(y + channels.first, &mean, channels.count * sizeof(float));
+    });
+  }
+
+  void average_backward(const ActivationShape& shape, Layout layout,
+                        const float* dy, float* dx) override {
+    const std::size_t pixels = shape.pixels();
+    each_tile(shape, layout, [&]<std::size_t B>(std::size_t tile) {
+      const Channels channels = channels_of(shape, B, tile);
+      const Vec<B> share = load_part<B>(dy + channels.first, channels.count) /
+                           static_cast<float>(pixels);
+      for (std::size_t p = 0; p < pixels; ++p) {
+        store<B>(dx + (tile * pixels + p) * B, share);
+      }
+    });
+  }
+
+ private:
+  // Where the channels of a tile lie in a plain [n, c] array.
+  struct Channels {
+    std::size_t first, count;
+  };
+
+  static Channels channels_of(const ActivationShape& shape, std::size_t block,
+                              std::size_t tile) {
+    const std::size_t blocks = round_up(shape.c, block) / block;
+    const std::size_t channel = tile % blocks * block;
+    return {tile / blocks * shape.c + channel,
+            std::min(block, shape.c - channel)};
+  }
+
+  static void check(const MaxPoolShape& shape) {
+    constexpr std::size_t kLargestKernel = 15;  // taps are kept in one byte
+    RINGLET_CHECK(
+        shape.kernel <= kLargestKernel && shape.padding * 2 <= shape.kernel,
+        "max_pool: kernel {} (at most {}), padding {} (at most half "
+        "of the kernel)",
+        shape.kernel, kLargestKernel, shape.padding);
+  }
+
+  // Runs body.operator()<B>(tile) for each (picture, block of channels).
+  template <typename Body>
+  static void each_tile(const ActivationShape& shape, Layout layout,
+                        Body body) {
+    RINGLET_CHECK(layout != Layout::kPlain,
+                  "pooling wants the backend's activation layout");
+    const std::size_t block = block_of(layout);
+    const std::size_t tiles = shape.n * (round_up(shape.c, block) / block);
+    with_block(block, [&]<std::size_t B>(Size<B>) {
+#pragma omp parallel for
+      for (std::size_t tile = 0; tile < tiles; ++tile) {
+        body.template operator()<B>(tile);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<PoolKernels> make_pool() { return std::make_unique<Pool>(); }
+
+}  // namespace ringlet::cpu
