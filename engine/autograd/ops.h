@@ -1,0 +1,80 @@
+#pragma once
+
+#include "engine/autograd/variable.h"
+#include "engine/tensor/tensor.h"
+
+// The differentiable operations, one file each under ops/: what it computes,
+// what it saves, its backward. Activations are [n, c, h, w]; those that come
+// from conv2d lie in the backend's layout. Errors are thrown for shapes that
+// do not fit together.
+namespace ringlet {
+
+struct Conv2dOptions {
+  std::size_t stride = 1;
+  std::size_t padding = 0;
+};
+
+// weight [k, c, kh, kw]; bias [k] or an undefined Variable. x may be a plain
+// tensor (the pictures) or in the backend's layout. Saves x.
+Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
+                const Conv2dOptions& options);
+
+struct BatchNormState {
+  Tensor running_mean;  // [c], updated in training
+  Tensor running_var;   // [c], unbiased, updated in training
+  float momentum = 0.1f;
+  float eps = 1e-5f;
+};
+
+struct BatchNormOptions {
+  bool training = true;
+  bool relu = false;  // fused into the same pass
+  Variable residual;  // added before the ReLU, fused too; may be undefined
+};
+
+// One op forward and backward: normalise, add the residual, ReLU. gamma and
+// beta [c]. Training uses the batch's statistics and updates the running ones;
+// evaluation uses the running ones and has no backward. Saves x and, with a
+// ReLU, one bit per element.
+Variable batch_norm(const Variable& x, const Variable& gamma,
+                    const Variable& beta, const BatchNormState& state,
+                    const BatchNormOptions& options);
+
+// max(x, 0), any shape. Saves its output.
+Variable relu(const Variable& x);
+
+// a + b of equal shapes.
+Variable add(const Variable& a, const Variable& b);
+
+struct MaxPoolOptions {
+  std::size_t kernel, stride, padding;
+};
+// Saves one byte per output element.
+Variable max_pool2d(const Variable& x, const MaxPoolOptions& options);
+
+// [n, c, h, w] -> [n, c], plain.
+Variable global_average_pool(const Variable& x);
+
+// x [n, in], weight [out, in], bias [out] -> [n, out]. Saves x.
+Variable linear(const Variable& x, const Variable& weight,
+                const Variable& bias);
+
+struct CrossEntropyOptions {
+  float label_smoothing = 0;
+  // Samples of the whole global batch, on all ranks: the loss is a sum over
+  // this rank's samples divided by it, so that summing over ranks averages.
+  // 0: this tensor's own count.
+  std::size_t global_batch = 0;
+};
+
+struct CrossEntropyOutput {
+  Variable loss;        // scalar
+  double loss_value;    // the same, unrounded
+  std::size_t correct;  // samples whose largest logit is the label's
+};
+
+// logits [n, classes], labels [n] i32. Saves the gradient, n x classes.
+CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
+                                 const CrossEntropyOptions& options = {});
+
+}  // namespace ringlet

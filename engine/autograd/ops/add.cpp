@@ -1,0 +1,24 @@
+#include "engine/autograd/ops.h"
+#include "engine/autograd/ops/shapes.h"
+
+namespace ringlet {
+
+Variable add(const Variable& a, const Variable& b) {
+  RINGLET_CHECK(a.data().shape() == b.data().shape() &&
+                    a.data().layout() == b.data().layout(),
+                "add of {} and {}", to_string(a.data().shape()),
+                to_string(b.data().shape()));
+  Tensor y(a.data().shape(), Dtype::kF32, a.data().layout());
+  backend(y.device())
+      .elementwise.add(y.storage_count(), a.data().data(), b.data().data(),
+                       y.data());
+  return make_result("add", y, {a, b}, [=](const Tensor& dy) {
+    for (const Variable& input : {a, b}) {
+      GradSink dinput(input);
+      dinput.share(dy);
+      dinput.deliver();
+    }
+  });
+}
+
+}  // namespace ringlet

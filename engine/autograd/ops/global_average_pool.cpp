@@ -1,0 +1,20 @@
+#include "engine/autograd/ops.h"
+#include "engine/autograd/ops/shapes.h"
+
+namespace ringlet {
+
+Variable global_average_pool(const Variable& x) {
+  const ActivationShape shape = activation_of("global_average_pool", x.data());
+  const Layout layout = x.data().layout();
+  PoolKernels& kernels = backend(x.data().device()).pool;
+  Tensor y(shape_of({shape.n, shape.c}));
+  kernels.average_forward(shape, layout, x.data().data(), y.data());
+  return make_result(
+      "global_average_pool", y, {x}, [=, &kernels](const Tensor& dy) {
+        GradSink dx(x);
+        kernels.average_backward(shape, layout, dy.data(), dx.memory().data());
+        dx.deliver();
+      });
+}
+
+}  // namespace ringlet

@@ -1,0 +1,18 @@
+#include "engine/autograd/ops.h"
+#include "engine/autograd/ops/shapes.h"
+
+namespace ringlet {
+
+Variable relu(const Variable& x) {
+  Tensor y(x.data().shape(), Dtype::kF32, x.data().layout());
+  ElementwiseKernels& kernels = backend(y.device()).elementwise;
+  kernels.relu(y.storage_count(), x.data().data(), y.data());
+  return make_result("relu", y, {x}, [=, &kernels](const Tensor& dy) {
+    GradSink dx(x);
+    kernels.relu_backward(y.storage_count(), y.data(), dy.data(),
+                          dx.memory().data());
+    dx.deliver();
+  });
+}
+
+}  // namespace ringlet

@@ -1,0 +1,186 @@
+#include "engine/autograd/variable.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "kernels/backend.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+thread_local bool t_grad_enabled = true;
+}  // namespace
+
+struct Variable::Impl {
+  Tensor data;
+  bool requires_grad = false;
+  std::shared_ptr<Node> node;
+  std::string name;
+  Tensor grad;
+  Tensor grad_memory;
+  // Another variable's gradient may lie in the same memory, so that adding in
+  // place would change both.
+  bool grad_shared = false;
+  Hook hook;
+  // Gradients that the running backward() has still to deliver.
+  std::size_t pending = 0;
+
+  void set_gradient(const Tensor& gradient, bool shared) {
+    if (grad_memory.defined() && gradient.raw() != grad_memory.raw()) {
+      grad_memory.copy_from(gradient);
+      grad = grad_memory;
+      return;
+    }
+    grad = gradient;
+    grad_shared = shared;
+  }
+
+  void add_gradient(const Tensor& gradient) {
+    const Tensor sum =
+        grad_shared ? Tensor(grad.shape(), grad.dtype(), grad.layout()) : grad;
+    backend(grad.device())
+        .elementwise.add(grad.storage_count(), grad.data(), gradient.data(),
+                         sum.data());
+    grad = sum;
+    grad_shared = false;
+  }
+};
+
+Variable::Variable(Tensor data, bool requires_grad)
+    : impl_(std::make_shared<Impl>()) {
+  impl_->data = std::move(data);
+  impl_->requires_grad = requires_grad;
+}
+
+Variable::Variable(Tensor data, std::shared_ptr<Node> node)
+    : Variable(std::move(data), true) {
+  impl_->node = std::move(node);
+}
+
+bool Variable::requires_grad() const { return impl_->requires_grad; }
+const std::shared_ptr<Node>& Variable::node() const { return impl_->node; }
+const Tensor& Variable::data() const { return impl_->data; }
+const std::string& Variable::name() const { return impl_->name; }
+void Variable::set_name(std::string name) const {
+  impl_->name = std::move(name);
+}
+
+void Variable::set_data(Tensor data) const {
+  data.copy_from(impl_->data);
+  impl_->data = std::move(data);
+}
+
+const Tensor& Variable::grad() const {
+  RINGLET_CHECK(has_grad(), "'{}' has no gradient yet", name());
+  return impl_->grad;
+}
+bool Variable::has_grad() const { return impl_->grad.defined(); }
+void Variable::set_grad_memory(Tensor memory) const {
+  RINGLET_CHECK(memory.shape() == data().shape(),
+                "gradient memory {} for a parameter {}",
+                to_string(memory.shape()), to_string(data().shape()));
+  impl_->grad_memory = std::move(memory);
+}
+void Variable::zero_grad() const { impl_->grad = Tensor(); }
+void Variable::set_grad_hook(Hook hook) const { impl_->hook = std::move(hook); }
+
+GradSink::GradSink(const Variable& variable)
+    : variable_(variable),
+      wanted_(variable.defined() && variable.requires_grad()) {}
+
+const Tensor& GradSink::memory() {
+  if (memory_.defined()) return memory_;
+  const Variable::Impl& impl = *variable_.impl_;
+  const bool own = !impl.grad.defined() && impl.grad_memory.defined();
+  memory_ =
+      own ? impl.grad_memory
+          : Tensor(impl.data.shape(), impl.data.dtype(), impl.data.layout());
+  return memory_;
+}
+
+void GradSink::share(Tensor gradient) {
+  memory_ = std::move(gradient);
+  shared_ = true;
+}
+
+void GradSink::deliver() {
+  if (!wanted_) return;
+  Variable::Impl& impl = *variable_.impl_;
+  if (impl.grad.defined()) {
+    impl.add_gradient(memory());
+  } else {
+    impl.set_gradient(memory(), shared_);
+  }
+  --impl.pending;
+  if (impl.pending == 0 && impl.hook) impl.hook(variable_);
+}
+
+Variable make_result(const char* op, Tensor data, std::vector<Variable> inputs,
+                     Node::Backward run) {
+  if (!records_gradient(inputs)) return Variable(std::move(data));
+  return Variable(std::move(data), std::make_shared<Node>(op, std::move(inputs),
+                                                          std::move(run)));
+}
+
+bool records_gradient(const std::vector<Variable>& inputs) {
+  return t_grad_enabled &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Variable& input) {
+           return input.defined() && input.requires_grad();
+         });
+}
+
+void backward(const Variable& loss) {
+  RINGLET_CHECK(loss.node() != nullptr && loss.data().count() == 1,
+                "backward() of a {} that records no gradient or is no scalar",
+                to_string(loss.data().shape()));
+  std::vector<Variable> order = Variable::graph_order(loss);
+  loss.impl_->grad = Tensor::of(loss.data().shape(), {1.0f});
+  while (!order.empty()) {
+    const Variable output = std::move(order.back());
+    order.pop_back();
+    Node& node = *output.node();
+    RINGLET_CHECK(output.impl_->pending == 0 && output.has_grad(),
+                  "backward() of {}: {} gradients were not delivered", node.op,
+                  output.impl_->pending);
+    node.run(output.grad());
+    // What the op saved, and this gradient, are not needed any more.
+    node.run = nullptr;
+    node.inputs.clear();
+    output.zero_grad();
+  }
+}
+
+// Depth first, children before parents, without recursion: deep networks
+// would need a deep stack.
+std::vector<Variable> Variable::graph_order(const Variable& loss) {
+  struct Frame {
+    Variable variable;
+    std::size_t next_input = 0;
+  };
+  std::vector<Variable> order;
+  std::unordered_set<const Impl*> seen{loss.impl_.get()};
+  std::vector<Frame> stack{{loss}};
+  while (!stack.empty()) {
+    Frame& frame = stack.back();
+    const std::vector<Variable>& inputs = frame.variable.node()->inputs;
+    if (frame.next_input == inputs.size()) {
+      order.push_back(frame.variable);
+      stack.pop_back();
+      continue;
+    }
+    const Variable& input = inputs[frame.next_input++];
+    if (!input.defined() || !input.requires_grad()) continue;
+    const bool first_visit = seen.insert(input.impl_.get()).second;
+    if (first_visit) input.impl_->pending = 0;
+    ++input.impl_->pending;
+    if (first_visit && input.node()) stack.push_back({input});
+  }
+  return order;
+}
+
+bool grad_enabled() { return t_grad_enabled; }
+
+NoGradGuard::NoGradGuard() : before_(t_grad_enabled) { t_grad_enabled = false; }
+NoGradGuard::~NoGradGuard() { t_grad_enabled = before_; }
+
+}  // namespace ringlet

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/tensor/tensor.h"
+
+namespace ringlet {
+
+// Fills a plain f32 tensor. Element i is a pure function of (seed, stream, i),
+// so the result does not depend on the number of threads.
+void fill_normal(const Tensor& tensor, float std, std::uint64_t seed,
+                 std::uint32_t stream);
+void fill_uniform(const Tensor& tensor, float low, float high,
+                  std::uint64_t seed, std::uint32_t stream);
+void fill_constant(const Tensor& tensor, float value);
+
+}  // namespace ringlet

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/autograd/parameter_arena.h"
+
+namespace ringlet {
+
+struct SgdOptions {
+  float momentum = 0.9f;
+  bool nesterov = false;
+  float weight_decay = 0;
+  // Spares biases and batch norm's parameters (all those of one dimension).
+  bool no_decay_bn_bias = false;
+};
+
+// Stochastic gradient descent with momentum, as torch.optim.SGD computes it.
+// Keeps one float of momentum per parameter, in the order of the arena.
+class Sgd {
+ public:
+  Sgd(const ParameterArena& arena, const SgdOptions& options);
+
+  // Moves the parameters by the gradients in the arena. One pass: reads three
+  // arrays and writes two.
+  void step(float lr);
+
+  // The momentum, a float per parameter in the arena's order.
+  const Tensor& momentum() const { return momentum_; }
+
+ private:
+  // A run of parameters with the same weight decay.
+  struct Segment {
+    std::size_t begin, count;
+    float weight_decay;
+  };
+
+  const ParameterArena& arena_;
+  SgdOptions options_;
+  std::vector<Segment> segments_;
+  Tensor momentum_;
+};
+
+}  // namespace ringlet
