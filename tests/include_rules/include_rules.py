@@ -18,8 +18,7 @@ SUFFIXES = {".h", ".hpp", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 # What each part may include besides itself. "kernels" are the public headers.
-# An arrow passes on what its right side may include, but for HIDDEN parts,
-# which only those see that name them.
+# An arrow passes on what its right side may include.
 ARROWS = {
     "kernels/runtime": [],
     "kernels": ["kernels/runtime"],
@@ -38,10 +37,9 @@ ARROWS = {
     "models": ["engine/nn"],
     "apps": ["models", "engine", "collectives", "bench/measure"],
     "bench/measure": ["kernels/runtime"],
-    "bench": ["apps", "collectives", "bench/measure"],
-    "tests": ["apps", "bench", "collectives"],
+    "bench": ["apps"],
+    "tests": ["bench"],
 }
-HIDDEN = {"collectives"}
 PRIVATE = {"kernels/cpu", "kernels/cuda"}
 
 VENDOR = re.compile(r"oneapi/|(dnnl|cudnn|cublas|cuda|nccl|mpi)\w*\.h")
@@ -67,7 +65,7 @@ def visible(part):
              if is_in(name, arrow)} - PRIVATE - {part}
     passed_on = set().union(*(visible(name) for name in named
                               if name in ARROWS))
-    return {part} | named | (passed_on - HIDDEN)
+    return {part} | named | passed_on
 
 
 class Tree:

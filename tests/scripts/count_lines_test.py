@@ -11,7 +11,8 @@ SAMPLE = '''// A comment.
 
 /* One
    more. */ int a;
-int b = 1'000'000;  // with a comment
+int b = 1'000;  /* it's
+*/
 const char* url = "http://x";  /* and
 */
 char quote = '"';  // "
