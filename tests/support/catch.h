@@ -9,11 +9,6 @@ inline auto ContainsSubstring(const std::string& text) {
 #else
 #include <catch2/catch_all.hpp>
 using Catch::Approx;
-namespace Catch {
-using Matchers::ContainsSubstring;
-inline auto Contains(const std::string& text) {
-  return ContainsSubstring(text);
-}
-}  // namespace Catch
+using Catch::Matchers::ContainsSubstring;
 #endif
 using Catch::Matchers::StartsWith;

@@ -1,0 +1,55 @@
+"""scripts/count-lines: what is a line of code, and where the limit bites."""
+
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts/count-lines"
+
+SAMPLE = '''// A comment.
+
+/* One
+   more. */ int a;
+int b = 1'000;  /* it's
+*/
+const char* url = "http://x";  /* and
+*/
+char quote = '"';  // "
+const char* raw = R"(
+// not a comment
+)";
+'''
+SAMPLE_LINES = 7
+
+
+class CountLinesTest(unittest.TestCase):
+    def count(self, files):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                file = pathlib.Path(folder, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+            return subprocess.run([SCRIPT, folder], text=True,
+                                  capture_output=True)
+
+    def test_counts_code_only(self):
+        result = self.count({"engine/nn/a.cpp": SAMPLE, "engine/a.txt": "x"})
+        self.assertEqual(result.returncode, 0)
+        first, last = result.stdout.splitlines()
+        self.assertEqual(first.split(), [str(SAMPLE_LINES), "engine/nn"])
+        self.assertEqual(last.split()[0], str(SAMPLE_LINES))
+
+    def test_limit(self):
+        half = "int a;\n" * 6000
+        files = {"engine/a.h": half, "kernels/cpu/a.cpp": half,
+                 "kernels/a.h": half, "tests/a.cpp": half}
+        self.assertEqual(self.count(files).returncode, 0)
+        files["models/a.cpp"] = "int a;\n"
+        result = self.count(files)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("12,001  of at most 12,000", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
