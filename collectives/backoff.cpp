@@ -1,6 +1,5 @@
 #include "collectives/backoff.h"
 
-#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -23,8 +22,6 @@ void spin_once() {
 int spin_budget(int ranks_on_host, int threads_per_rank, int cores) {
   return ranks_on_host * threads_per_rank <= cores ? kSpinsAlone : kSpinsShared;
 }
-
-int host_cores() { return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)); }
 
 void Backoff::pause(bool urgent) {
   if (spins_left_ > 0) {

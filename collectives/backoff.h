@@ -10,9 +10,6 @@ namespace ringlet {
 // partner needs stops both until the scheduler's next tick, 4 ms later.)
 int spin_budget(int ranks_on_host, int threads_per_rank, int cores);
 
-// Cores of this host.
-int host_cores();
-
 // What a loop that polls does between two polls: spins while its budget lasts,
 // then yields the core each time. If nobody is held up it sleeps instead, for
 // growing times up to half a millisecond.

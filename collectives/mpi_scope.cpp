@@ -11,6 +11,7 @@
 #include "collectives/backoff.h"
 #include "collectives/mpi_world.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/threads.h"
 
 namespace ringlet {
 namespace {

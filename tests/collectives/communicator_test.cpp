@@ -5,10 +5,10 @@
 #include <thread>
 #include <vector>
 
+#include "collectives/conformance.h"
 #include "collectives/ring_communicator.h"
-#include "conformance.h"
+#include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
-#include "strict_transport.h"
 #include "support/catch.h"
 #include "support/spawn_ranks.h"
 

@@ -1,4 +1,4 @@
-#include "conformance.h"
+#include "collectives/conformance.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "strict_transport.h"
+#include "collectives/strict_transport.h"
 
 #include <algorithm>
 #include <chrono>

@@ -6,13 +6,13 @@
 #include <cstdlib>
 #include <vector>
 
+#include "collectives/conformance.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
 #include "collectives/ring_communicator.h"
-#include "conformance.h"
+#include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
-#include "strict_transport.h"
 
 namespace ringlet {
 namespace {

@@ -1,0 +1,9 @@
+#pragma once
+
+// The subcommands of `ringlet`. Each takes its own arguments, its name first,
+// and returns the program's exit status.
+namespace ringlet {
+
+int train_command(int argc, char** argv);
+
+}  // namespace ringlet

@@ -1,0 +1,200 @@
+#include <fmt/chrono.h>
+#include <fmt/ranges.h>
+
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+#include <set>
+
+#include "apps/commands.h"
+#include "apps/train_options.h"
+#include "collectives/mpi_scope.h"
+#include "collectives/mpi_version.h"
+#include "engine/data/cifar10.h"
+#include "engine/data/synthetic.h"
+#include "engine/io/weights.h"
+#include "engine/parallel/agreement.h"
+#include "engine/train/run_log.h"
+#include "kernels/backend.h"
+#include "kernels/runtime/check.h"
+#include "kernels/runtime/threads.h"
+#include "models/resnet.h"
+
+namespace ringlet {
+namespace {
+
+std::unique_ptr<Communicator> open_communicator(const std::string& name) {
+  if (!name.empty()) return make_communicator(name);
+  return make_communicator(launch_info().size > 1 ? "ring" : "solo");
+}
+
+// The cores of this host shared among its ranks, unless somebody decided; not
+// more than this process may use.
+int threads_per_rank(const TrainOptions& options) {
+  if (options.threads > 0) return static_cast<int>(options.threads);
+  if (std::getenv("OMP_NUM_THREADS") != nullptr) return kernel_threads();
+  const int share = host_cores() / launch_info().local_size;
+  return std::clamp(share, 1, allowed_core_count());
+}
+
+Dataset load_data(const std::string& name) {
+  if (name == "synthetic") return make_synthetic();
+  return read_cifar10(name);
+}
+
+std::string data_name(const std::string& data) {
+  return data == "synthetic" ? data : "cifar10";
+}
+
+std::string default_folder(const TrainOptions& options) {
+  const std::time_t now = std::time(nullptr);
+  return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", options.model,
+                     data_name(options.data), fmt::localtime(now));
+}
+
+// All that a run needs before its first step; made or refused as a whole.
+struct Setup {
+  Dataset data;
+  std::unique_ptr<ResNet> model;
+  TrainPlan plan;
+  std::optional<RunDirectory> directory;  // rank 0's
+
+  Setup(const TrainOptions& options, const Communicator& communicator);
+};
+
+Setup::Setup(const TrainOptions& options, const Communicator& communicator) {
+  if (options.device == "cuda") {
+    throw Error(
+        "--device cuda: this program was built without CUDA, expected "
+        "auto or cpu");
+  }
+  data = load_data(options.data);
+  plan = make_plan(options, data.train.count(),
+                   static_cast<std::size_t>(communicator.size()));
+  model = make_resnet(
+      options.model,
+      {.classes = data.train.classes.size(),
+       .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
+       .zero_init_residual = options.zero_init_residual});
+  model->initialize(options.seed);
+  if (!options.init.empty()) load_weights(options.init, *model);
+  if (communicator.rank() > 0) return;
+  directory.emplace(options.out.empty() ? default_folder(options)
+                                        : options.out);
+  directory->write_config(to_json(options),
+                          {.ringlet = RINGLET_VERSION,
+                           .compiler = __VERSION__,
+                           .onednn = backend_version(),
+                           .mpi = mpi_version()},
+                          host_info());
+}
+
+std::string rate_rule(const TrainOptions& options, const TrainPlan& plan) {
+  const double lr = plan.schedule.base_lr;
+  if (options.base_batch == 0) return fmt::format("{} (--lr, not scaled)", lr);
+  return fmt::format("{} (--lr {} x batch {} / --base-batch {})", lr,
+                     options.lr, plan.global_batch, options.base_batch);
+}
+
+void print_start(const TrainOptions& options, const Setup& setup,
+                 Communicator& communicator, const DataParallel& parallel) {
+  const TrainPlan& plan = setup.plan;
+  const double epochs = static_cast<double>(plan.total_steps) /
+                        static_cast<double>(plan.steps_per_epoch);
+  fmt::print(
+      "model     {} ({} stem), {} parameters in {} tensors\n"
+      "data      {}: {} training and {} held-out pictures, {} classes, "
+      "augmentation {}\n"
+      "batch     {} in all, {} per rank on {} ranks; {} steps, {:.2f} epochs\n"
+      "rate      {}, {}{}\n"
+      "gradients {}: {} buckets of {} MiB\n",
+      options.model, options.stem, parallel.arena().count(),
+      parallel.arena().slots().size(), options.data, setup.data.train.count(),
+      setup.data.test.count(), setup.data.train.classes.size(),
+      options.augment ? "on" : "off", plan.global_batch,
+      static_cast<double>(plan.global_batch) / communicator.size(),
+      communicator.size(), plan.total_steps, epochs, rate_rule(options, plan),
+      options.schedule,
+      options.warmup_epochs > 0
+          ? fmt::format(", {} epochs of warm-up", options.warmup_epochs)
+          : "",
+      communicator.name(), parallel.buckets().size(), options.bucket_mb);
+}
+
+// Why this rank may be slow; "" where nothing speaks for it.
+std::string thread_warning(const LaunchInfo& self, int threads) {
+  if (self.local_size * threads > host_cores()) {
+    return fmt::format(
+        "{} ranks x {} threads on the {} cores of {} slow each other down: "
+        "take fewer --threads or ranks",
+        self.local_size, threads, host_cores(), host_info().hostname);
+  }
+  if (threads > allowed_core_count()) {
+    return fmt::format(
+        "rank {} has {} threads for {} core(s): the launcher binds it; "
+        "mpirun --bind-to none does not",
+        self.rank, threads, allowed_core_count());
+  }
+  return "";
+}
+
+void print_ranks(Communicator& communicator, int threads) {
+  const LaunchInfo self = launch_info();
+  const std::vector<std::string> ranks = gather_text(
+      communicator,
+      fmt::format("rank {:<4} {}, {} kernel thread(s), may run on core(s) {} "
+                  "of {}",
+                  self.rank, host_info().hostname, threads, allowed_cores(),
+                  host_cores()));
+  const std::vector<std::string> warnings =
+      gather_text(communicator, thread_warning(self, threads));
+  if (self.rank > 0) return;
+  fmt::print("{}\n", fmt::join(ranks, "\n"));
+  for (const std::string& warning :
+       std::set<std::string>(warnings.begin(), warnings.end())) {
+    if (!warning.empty()) fmt::print("warning   {}\n", warning);
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int train_command(int argc, char** argv) {
+  TrainOptions options;
+  int status = 0;
+  if (!parse_train_options(argc, argv, options, status)) return status;
+  // Before MPI starts: how it waits depends on how busy the cores are.
+  const int threads = threads_per_rank(options);
+  set_kernel_threads(threads);
+  const std::unique_ptr<Communicator> communicator =
+      open_communicator(options.comm);
+  require_equal(*communicator, "the configuration",
+                to_json(options).dump(0) + "\n" RINGLET_VERSION);
+  options.comm = communicator->name();
+  if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
+
+  std::optional<Setup> setup;
+  agree(*communicator, [&] { setup.emplace(options, *communicator); });
+  Trainer trainer(options, setup->plan, *setup->model, setup->data,
+                  *communicator);
+  std::optional<RunLog> log;
+  TrainObserver observer;
+  if (setup->directory) {
+    print_start(options, *setup, *communicator, trainer.parallel());
+    log.emplace(*setup->directory, options, setup->plan, std::cout);
+    observer.step = [&](const StepResult& result) { log->step(result); };
+    observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
+  }
+  print_ranks(*communicator, threads);
+  trainer.run(observer);
+
+  agree(*communicator, [&] {
+    if (!setup->directory) return;
+    save_weights(setup->directory->weights(), *setup->model,
+                 {{"model", options.model}, {"stem", options.stem}});
+    log->summary();
+  });
+  return 0;
+}
+
+}  // namespace ringlet

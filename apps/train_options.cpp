@@ -1,0 +1,253 @@
+#include "apps/train_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+#include "collectives/mpi_scope.h"
+#include "models/resnet.h"
+
+namespace ringlet {
+namespace {
+
+constexpr const char* kDescription =
+    "Trains a ResNet on CIFAR-10 or on built-in pictures. Under mpirun -np N "
+    "the batch\nis split over N ranks, whose gradients are summed while "
+    "backward goes on: the\nresult is that of one process with the whole "
+    "batch, but for batch norm, whose\nstatistics are each rank's own.";
+
+constexpr const char* kExamples =
+    R"(The run's folder gets config.json (all options, versions, host), metrics.jsonl
+(every step and epoch) and model.safetensors (weights, torchvision's names).
+
+Examples:
+  ringlet train
+      ResNet-50 on the built-in pictures, 140 steps, in one process
+  mpirun -np 2 ringlet train --data data/cifar10 --epochs 10 --batch-size 128
+      CIFAR-10 on two ranks, 64 pictures each
+  mpirun -np 2 ringlet train --model resnet20 --data data/cifar10 --epochs 30 \
+      --batch-size 128 --lr 0.1 --schedule multistep --milestones 15,25)";
+
+// Checks that say what was expected; CLI11's own print the limits of double,
+// and its conversions let "-1" and "nan" through.
+template <typename Number>
+CLI::Validator expect(const std::string& expected,
+                      const std::function<bool(Number)>& accepts) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        Number value{};
+        const auto [end, error] =
+            std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool parsed =
+            error == std::errc() && end == text.data() + text.size();
+        if (parsed && accepts(value)) return std::string();
+        return fmt::format("'{}', expected {}", text, expected);
+      },
+      "");
+}
+
+CLI::Validator whole_number(std::uint64_t least) {
+  return expect<std::uint64_t>(
+      fmt::format("a whole number, {} or more", least),
+      [least](std::uint64_t value) { return value >= least; });
+}
+
+const CLI::Validator kPositive = expect<double>(
+    "a number above 0",
+    [](double value) { return value > 0 && std::isfinite(value); });
+const CLI::Validator kNotNegative = expect<double>(
+    "a number, 0 or more",
+    [](double value) { return value >= 0 && std::isfinite(value); });
+const CLI::Validator kShare =
+    expect<double>("a number from 0 to 1",
+                   [](double value) { return value >= 0 && value <= 1; });
+
+// Help of 80 columns: "--option VALUE [default]", and what it does below.
+class Help final : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_type_size() == 0) return "";
+    // "TEXT:{a,b}" names the values that are allowed, "UINT:POSITIVE" a check.
+    std::string type = option->get_type_name();
+    const std::size_t choices = type.find('{');
+    type = choices == std::string::npos ? type.substr(0, type.find(':'))
+                                        : type.substr(choices);
+    const std::string fallback = option->get_default_str();
+    return " " + type + (fallback.empty() ? "" : " [" + fallback + "]");
+  }
+
+  std::string make_option(const CLI::Option* option,
+                          bool is_positional) const override {
+    std::string text = "  " + make_option_name(option, is_positional) +
+                       make_option_opts(option) + "\n";
+    std::istringstream words(make_option_desc(option));
+    std::string line, word;
+    while (words >> word) {
+      if (line.size() + word.size() + 1 > kTextWidth) {
+        text += kIndent + line + "\n";
+        line.clear();
+      }
+      line += (line.empty() ? "" : " ") + word;
+    }
+    return text + kIndent + line + "\n";
+  }
+
+ private:
+  static constexpr const char* kIndent = "      ";
+  static constexpr std::size_t kTextWidth = 80 - 6;
+};
+
+void add_model(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Model");
+  app.add_option("--model", o.model, "Network")
+      ->check(CLI::IsMember(resnet_names()));
+  app.add_option("--stem", o.stem,
+                 "First layers: cifar (3x3 at full size) or imagenet (7x7 "
+                 "with stride 2, max-pool)")
+      ->check(CLI::IsMember({"cifar", "imagenet"}));
+  app.add_option("--init", o.init,
+                 "Weights to start from: a safetensors file with torchvision's "
+                 "names");
+  app.add_flag("--zero-init-residual", o.zero_init_residual,
+               "Start each block as the identity: zero gamma in its last batch "
+               "norm");
+}
+
+void add_data(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Data");
+  app.add_option("--data", o.data,
+                 "\"synthetic\" (built in) or a folder with CIFAR-10's "
+                 "data_batch_1.bin ... and test_batch.bin");
+  app.add_option_function<std::string>(
+         "--augment", [&o](const std::string& v) { o.augment = v == "on"; },
+         "Random crops after padding by 4, and flips")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->default_str("on");
+  app.add_option("--workers", o.workers,
+                 "Threads per rank that prepare batches; 0: none")
+      ->check(whole_number(0));
+}
+
+void add_length(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Length and batch");
+  auto* steps = app.add_option("--steps", o.steps, "Optimizer steps")
+                    ->default_str(std::to_string(kDefaultSteps))
+                    ->check(whole_number(1));
+  app.add_option("--epochs", o.epochs, "Passes over the data, instead of steps")
+      ->default_str("")
+      ->check(whole_number(1))
+      ->excludes(steps);
+  auto* batch = app.add_option("--batch-size", o.batch_size,
+                               "Pictures of all ranks in a step")
+                    ->default_str(std::to_string(kDefaultBatch))
+                    ->check(whole_number(1));
+  app.add_option("--batch-per-rank", o.batch_per_rank,
+                 "Pictures of each rank in a step, instead of --batch-size")
+      ->default_str("")
+      ->check(whole_number(1))
+      ->excludes(batch);
+  app.add_option("--eval-every", o.eval_every,
+                 "Epochs between evaluations; the end is always evaluated")
+      ->check(whole_number(1));
+}
+
+void add_optimizer(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Optimizer");
+  app.add_option("--lr", o.lr, "Learning rate")->check(kPositive);
+  app.add_option("--base-batch", o.base_batch,
+                 "The batch --lr is meant for: the rate becomes lr x batch / "
+                 "base-batch; 0: no scaling")
+      ->check(whole_number(0));
+  app.add_option("--schedule", o.schedule, "How the rate changes")
+      ->check(CLI::IsMember({"constant", "multistep", "cosine", "onecycle"}));
+  app.add_option("--milestones", o.milestones,
+                 "multistep: epochs at which the rate is multiplied by --gamma")
+      ->delimiter(',')
+      ->default_str("")
+      ->check(kNotNegative);
+  app.add_option("--gamma", o.gamma, "multistep: the factor")->check(kPositive);
+  app.add_option("--warmup-epochs", o.warmup_epochs,
+                 "Epochs in which the rate rises linearly to its start")
+      ->check(kNotNegative);
+  app.add_option("--momentum", o.momentum, "Momentum of SGD")->check(kShare);
+  app.add_flag("--nesterov", o.nesterov, "Nesterov's momentum");
+  app.add_option("--weight-decay", o.weight_decay, "L2 penalty")
+      ->check(kNotNegative);
+  app.add_flag("--no-decay-bn-bias", o.no_decay_bn_bias,
+               "Spare biases and batch norm from weight decay");
+  app.add_option("--label-smoothing", o.label_smoothing,
+                 "Share of the target that is spread over all classes")
+      ->check(kShare);
+  app.add_option("--seed", o.seed,
+                 "Of initial weights, order of pictures and augmentation")
+      ->check(whole_number(0));
+}
+
+void add_machine(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Ranks and machine");
+  app.add_option("--comm", o.comm,
+                 "All-reduce: ring (ours, over MPI), mpi (MPI_Allreduce), solo "
+                 "(one rank)")
+      ->check(CLI::IsMember({"ring", "mpi", "solo"}))
+      ->default_str("ring; solo without mpirun");
+  app.add_option("--bucket-mb", o.bucket_mb,
+                 "MiB of gradients per all-reduce; the first takes 1 MiB")
+      ->check(kNotNegative);
+  app.add_option("--device", o.device, "Where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--threads", o.threads, "Threads of the kernels, per rank")
+      ->default_str("cores / ranks on this host")
+      ->check(whole_number(1));
+  app.add_option("--conv", o.conv,
+                 "Convolutions: auto (by a table, Winograd where it is faster) "
+                 "or direct")
+      ->check(CLI::IsMember({"auto", "direct"}));
+}
+
+void add_output(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Output");
+  app.add_option("--out", o.out, "Folder of the run; must not hold one yet")
+      ->default_str("runs/MODEL-DATA-TIME");
+  app.add_option("--log-every", o.log_every,
+                 "Steps between lines where there is no terminal")
+      ->check(whole_number(1));
+}
+
+}  // namespace
+
+bool parse_train_options(int argc, char** argv, TrainOptions& options,
+                         int& status) {
+  CLI::App app(kDescription, "ringlet train");
+  app.footer(kExamples);
+  app.option_defaults()->always_capture_default();
+  app.formatter(std::make_shared<Help>());
+  add_data(app, options);
+  add_model(app, options);
+  add_length(app, options);
+  add_optimizer(app, options);
+  add_machine(app, options);
+  add_output(app, options);
+  const bool speaks = launch_info().rank == 0;
+  try {
+    app.parse(argc, argv);
+    return true;
+  } catch (const CLI::CallForHelp&) {
+    if (speaks) fmt::print("{}", app.help());
+    status = 0;
+  } catch (const CLI::ParseError& error) {
+    std::string what = error.what();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+      what = fmt::format("unknown option '{}'", app.remaining().front());
+    }
+    if (speaks) {
+      fmt::print(stderr, "ringlet train: {}; see ringlet train --help\n", what);
+    }
+    status = 1;
+  }
+  return false;
+}
+
+}  // namespace ringlet

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "collectives/communicator.h"
+#include "engine/data/image_set.h"
+#include "engine/nn/module.h"
+
+namespace ringlet {
+
+struct EvaluationResult {
+  double loss;      // mean over the pictures
+  double accuracy;  // share of right answers, 0 to 1
+  std::size_t pictures;
+};
+
+// Mean loss and top-1 accuracy over a set in evaluation mode. The ranks share
+// the pictures so that each is counted exactly once; all get the same result.
+// Leaves the model in the mode it was in.
+EvaluationResult evaluate(Module& model, const ImageSet& images,
+                          Communicator& communicator);
+
+}  // namespace ringlet

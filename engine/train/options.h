@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/optim/schedule.h"
+
+namespace ringlet {
+
+// What `ringlet train` can be asked for; 0 or "" where the program decides.
+struct TrainOptions {
+  std::string model = "resnet50";
+  std::string stem = "cifar";
+  bool zero_init_residual = false;
+  std::string init;  // weights to start from
+
+  std::string data = "synthetic";  // or a folder with CIFAR-10's files
+  bool augment = true;
+  std::size_t workers = 1;  // threads that prepare batches, per rank
+
+  std::size_t steps = 0;
+  std::size_t epochs = 0;
+  std::size_t batch_size = 0;      // of all ranks together
+  std::size_t batch_per_rank = 0;  // the other way to say it
+
+  double lr = 0.05;
+  std::size_t base_batch = 0;  // lr is meant for this batch; 0: no scaling
+  std::string schedule = "cosine";
+  std::vector<double> milestones;
+  double gamma = 0.1;
+  double warmup_epochs = 0;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 5e-4;
+  bool no_decay_bn_bias = false;
+  double label_smoothing = 0;
+
+  std::string comm;  // "ring", "mpi", "solo"
+  double bucket_mb = 25;
+  std::string device = "auto";
+  std::string conv = "auto";  // or "direct"
+  std::size_t threads = 0;    // of the kernels, per rank
+  std::uint64_t seed = 1;
+
+  std::string out;  // the run's folder
+  std::size_t eval_every = 1;
+  std::size_t log_every = 10;
+};
+
+inline constexpr std::size_t kDefaultSteps = 140;
+inline constexpr std::size_t kDefaultBatch = 32;
+
+nlohmann::ordered_json to_json(const TrainOptions& options);
+
+// What follows from the options once the data and the ranks are known.
+struct TrainPlan {
+  std::size_t global_batch;
+  std::size_t steps_per_epoch;
+  std::size_t total_steps;
+  ScheduleOptions schedule;
+};
+
+// Throws an Error naming the option and what was expected of it.
+TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
+                    std::size_t ranks);
+
+}  // namespace ringlet

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+
+#include "engine/io/run_directory.h"
+#include "engine/metrics/jsonl.h"
+#include "engine/metrics/progress.h"
+#include "engine/train/trainer.h"
+
+namespace ringlet {
+
+// What rank 0 writes of a run: the progress on the terminal and, in the run's
+// folder, metrics.jsonl with one object per step and one per epoch:
+//
+//   {"kind": "step", "step": 1, "epoch": 1, "loss": 2.30, "lr": 0.05,
+//    "images": 32, "images_per_second": 25.1, "time": {"data": 0.001,
+//    "forward": 0.4, "backward": 0.8, "communication": 0.01,
+//    "optimizer": 0.01}}                              times in seconds, rank 0
+//   {"kind": "epoch", "epoch": 1, "seconds": 178.2, "train": {"loss": 1.9,
+//    "accuracy": 0.31}, "validation": {"loss": 1.7, "accuracy": 0.45,
+//    "pictures": 1000}}
+class RunLog {
+ public:
+  RunLog(const RunDirectory& directory, const TrainOptions& options,
+         const TrainPlan& plan, std::ostream& out);
+
+  void step(const StepResult& result);
+  void epoch(const EpochResult& result);
+
+  // The last lines: what came of it.
+  void summary() const;
+
+ private:
+  std::ostream& out_;
+  JsonLines metrics_;
+  std::unique_ptr<Progress> progress_;
+  RunDirectory directory_;
+  std::size_t images_ = 0;
+  double seconds_ = 0;
+  std::optional<EvaluationResult> validation_;
+};
+
+}  // namespace ringlet
