@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
@@ -28,6 +30,9 @@ struct Backend {
 
 // The calling thread's backend. The first call of a thread makes it.
 Backend& backend(Device device = Device::kCpu);
+
+// The library under the CPU's backend: "oneDNN 2.6.3".
+std::string backend_version();
 
 // Which convolution algorithms this process takes from now on.
 void set_conv_algorithm(ConvAlgorithm algorithm);

@@ -32,7 +32,10 @@ struct BatchNormBackward {
   Layout layout;
   const float* x;
   const float* gamma;
-  const float* mean;         // of the batch, as saved by batch_statistics
+  // What x was normalised with. They depend on x, and its gradient knows that,
+  // unless they are constants: the running statistics in evaluation.
+  bool constant_statistics = false;
+  const float* mean;
   const float* inv_std;      // 1 / sqrt(var + eps)
   const std::uint8_t* mask;  // of the ReLU, or null where there was none
   const float* dy;

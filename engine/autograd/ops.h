@@ -34,7 +34,7 @@ struct BatchNormOptions {
 
 // One op forward and backward: normalise, add the residual, ReLU. gamma and
 // beta [c]. Training uses the batch's statistics and updates the running ones;
-// evaluation uses the running ones and has no backward. Saves x and, with a
+// evaluation uses the running ones, as constants. Saves x and, with a
 // ReLU, one bit per element.
 Variable batch_norm(const Variable& x, const Variable& gamma,
                     const Variable& beta, const BatchNormState& state,

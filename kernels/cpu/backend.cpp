@@ -1,5 +1,7 @@
 #include "kernels/backend.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -39,6 +41,12 @@ std::atomic<ConvAlgorithm> g_conv_algorithm{ConvAlgorithm::kAutomatic};
 Backend& backend(Device) {
   thread_local cpu::Families families;
   return families.backend;
+}
+
+std::string backend_version() {
+  const dnnl_version_t& version = *dnnl::version();
+  return fmt::format("oneDNN {}.{}.{}", version.major, version.minor,
+                     version.patch);
 }
 
 void set_conv_algorithm(ConvAlgorithm algorithm) {

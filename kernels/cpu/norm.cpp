@@ -155,16 +155,18 @@ class Norm final : public NormKernels {
       args.dbeta[c] = static_cast<float>(sum_g);
       args.dgamma[c] = static_cast<float>(sum_gx * args.inv_std[c]);
     }
-    const float per_sample = 1.0f / static_cast<float>(tiles.n * tiles.pixels);
+    // How much of the sums goes back to each sample through the statistics.
+    const float share = args.constant_statistics
+                            ? 0.0f
+                            : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
     with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
 #pragma omp parallel for
       for (std::size_t t = 0; t < tiles.count(); ++t) {
         const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
         const Vec<B> inv_std = lanes.of(args.inv_std);
         input_gradient<B>(args, lanes.of(args.gamma) * inv_std,
-                          lanes.of(args.mean),
-                          lanes.of(args.dbeta) * per_sample,
-                          lanes.of(args.dgamma) * inv_std * per_sample,
+                          lanes.of(args.mean), lanes.of(args.dbeta) * share,
+                          lanes.of(args.dgamma) * inv_std * share,
                           tiles.offset(t), tiles.pixels);
       }
     });

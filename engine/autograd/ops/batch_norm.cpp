@@ -63,10 +63,6 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
   const ActivationShape shape = activation_of("batch_norm", x.data());
   check_shapes(shape, x, gamma, beta, state, residual);
   const bool records = records_gradient({x, gamma, beta, residual});
-  RINGLET_CHECK(options.training || !records,
-                "batch_norm has no backward in evaluation mode; use "
-                "NoGradGuard");
-
   const auto [mean, inv_std] =
       options.training ? batch_statistics(shape, x.data(), state)
                        : std::pair{state.running_mean,
@@ -95,13 +91,14 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
 
   return make_result(
       "batch_norm", y, {x, gamma, beta, residual},
-      [=, &device, mean = mean, inv_std = inv_std,
+      [=, &device, mean = mean, inv_std = inv_std, training = options.training,
        through_residual = residual.defined()](const Tensor& dy) {
         GradSink dgamma(gamma), dbeta(beta), dx(x), dresidual(residual);
         device.norm.backward({.shape = shape,
                               .layout = layout,
                               .x = x.data().data(),
                               .gamma = gamma.data().data(),
+                              .constant_statistics = !training,
                               .mean = mean.data(),
                               .inv_std = inv_std.data(),
                               .mask = mask_data(mask),

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+namespace ringlet {
+
+// Processors of this host that are online.
+int host_cores();
+
+// Processors that this process may run on (its affinity mask): "0-3,8".
+std::string allowed_cores();
+int allowed_core_count();
+
+// How many OpenMP threads the kernels called by this thread use.
+void set_kernel_threads(int count);
+int kernel_threads();
+
+// Throws an Error where this processor lacks instructions that the program was
+// built for, instead of dying of an illegal one in the middle of a run.
+void check_processor();
+
+}  // namespace ringlet
