@@ -3,18 +3,29 @@
 #include <cstddef>
 #include <memory>
 
+#include "kernels/runtime/error.h"
+
 namespace ringlet {
+
+// What a wait throws after Transport::cancel: the consequence of another error,
+// which is the one to report.
+class Cancelled : public Error {
+ public:
+  using Error::Error;
+};
 
 // Messages between two ranks: all that a collective algorithm sees of the
 // world. Over MPI (mpi_transport), or between threads as ranks in one process
 // (thread_transport), so that a unit test can run eight ranks.
 //
 // Messages between a pair of ranks arrive in the order they were sent; the
-// receiver must ask for exactly the bytes that were sent. A Transport is used
-// by one thread at a time.
+// receiver must ask for exactly the bytes that were sent, or Error is thrown.
+// Messages of zero bytes are legal. A Transport is used by one thread at a
+// time, but for cancel() and set_urgent(), which any thread may call.
 class Transport {
  public:
-  // A message in flight; must be waited for before it is destroyed.
+  // A message in flight. It must be waited for before it is destroyed, unless
+  // an exception unwinds.
   class Request {
    public:
     virtual ~Request() = default;
@@ -36,6 +47,15 @@ class Transport {
   // Returns when the request is done. Spins for a moment, then gives the core
   // away, so that ranks that share cores do not stop each other.
   virtual void wait(Request& request) = 0;
+
+  // Makes the wait that is under way, and every later one, throw Cancelled: for
+  // a rank that gives up after an error and must get its thread back.
+  virtual void cancel() noexcept = 0;
+
+  // Whether somebody is held up by the waits that follow (true at first). If
+  // not, a wait that has to poll sleeps in between and leaves the core to those
+  // who compute.
+  virtual void set_urgent(bool) {}
 };
 
 }  // namespace ringlet

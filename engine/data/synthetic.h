@@ -17,7 +17,7 @@ inline constexpr std::size_t kSyntheticTestCount = 1'000;
 //
 // Picture i is a pure function of its half (train or test) and i, and the same
 // bits on every machine; its label is i mod 10. Both counts may be any number.
-// Cost: about 25 us a picture.
+// Cost: about 30 us a picture.
 Dataset make_synthetic(std::size_t train_count = kSyntheticTrainCount,
                        std::size_t test_count = kSyntheticTestCount);
 

@@ -152,6 +152,18 @@ TEST_CASE("Augmentation draws every shift of the padded picture, and flips") {
   CHECK(std::abs(flips - 2000) < 160);
 }
 
+TEST_CASE("A picture is cropped anew in each epoch") {
+  SamplerOptions in_order{kCount, kGlobalBatch};
+  in_order.shuffle = false;
+  DataLoader loader(pictures(), DistributedSampler(in_order), {true, 9, 1});
+  loader.start(0);
+  const Epoch first = read_rest(loader);
+  loader.start(1);
+  const Epoch second = read_rest(loader);
+  CHECK(first.labels == second.labels);
+  CHECK(first.images != second.images);
+}
+
 TEST_CASE("A loader starts anywhere, at any time") {
   const std::size_t workers = GENERATE(0, 1, 3);
   const Epoch whole = read_epoch(0);

@@ -1,0 +1,45 @@
+#include "collectives/host_communicator.h"
+
+#include <utility>
+
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+
+HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
+    : collectives_(std::move(collectives)),
+      progress_([back_end = collectives_.get()](bool urgent) {
+        back_end->set_urgent(urgent);
+      }) {}
+
+HostCommunicator::~HostCommunicator() {
+  if (unwinding_ && !collectives_->cancel()) {
+    progress_.abandon();
+    collectives_.release();  // lives on: the abandoned thread uses it
+  }
+}
+
+void HostCommunicator::all_reduce(void* data, std::size_t count, Dtype dtype,
+                                  ReduceOp op) {
+  progress_.run(
+      [=, this] { collectives_->all_reduce(data, count, dtype, op); });
+}
+
+Work HostCommunicator::all_reduce_async(void* data, std::size_t count,
+                                        Dtype dtype, ReduceOp op) {
+  return progress_.submit([=, back_end = collectives_.get()] {
+    back_end->all_reduce(data, count, dtype, op);
+  });
+}
+
+void HostCommunicator::broadcast(void* data, std::size_t bytes, int root) {
+  RINGLET_CHECK(0 <= root && root < size(), "root {} of {} ranks", root,
+                size());
+  progress_.run([=, this] { collectives_->broadcast(data, bytes, root); });
+}
+
+void HostCommunicator::barrier() {
+  progress_.run([this] { collectives_->barrier(); });
+}
+
+}  // namespace ringlet

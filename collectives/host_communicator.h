@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "collectives/communicator.h"
+#include "collectives/progress_thread.h"
+#include "collectives/unwinding.h"
+
+namespace ringlet {
+
+// What a back end for data in host memory implements: collectives that return
+// when they are done. Called by one thread at a time, but for cancel() and
+// set_urgent(), which any thread may call.
+class HostCollectives {
+ public:
+  virtual ~HostCollectives() = default;
+
+  virtual std::string name() const = 0;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  virtual void all_reduce(void* data, std::size_t count, Dtype dtype,
+                          ReduceOp op) = 0;
+  virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
+  virtual void barrier() = 0;
+
+  // Makes the call that is under way throw; false if that cannot be done.
+  virtual bool cancel() noexcept = 0;
+  // As Transport::set_urgent.
+  virtual void set_urgent(bool) {}
+};
+
+// Adds asynchronous calls to a back end, with one progress thread. A blocking
+// call with nothing in flight runs on the caller's thread.
+//
+// Destroyed in good order, it finishes what is in flight. Destroyed while an
+// exception unwinds, it cancels that, because the other ranks may never do
+// their part; what cannot be cancelled is left running, and the program is
+// expected to end.
+class HostCommunicator final : public Communicator {
+ public:
+  explicit HostCommunicator(std::unique_ptr<HostCollectives> collectives);
+  ~HostCommunicator() override;
+
+  std::string name() const override { return collectives_->name(); }
+  int rank() const override { return collectives_->rank(); }
+  int size() const override { return collectives_->size(); }
+
+  void all_reduce(void* data, std::size_t count, Dtype dtype,
+                  ReduceOp op) override;
+  Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
+                        ReduceOp op) override;
+  void broadcast(void* data, std::size_t bytes, int root) override;
+  void barrier() override;
+
+ private:
+  std::unique_ptr<HostCollectives> collectives_;
+  ProgressThread progress_;
+  Unwinding unwinding_;
+};
+
+}  // namespace ringlet

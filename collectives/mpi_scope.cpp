@@ -1,0 +1,130 @@
+#include "collectives/mpi_scope.h"
+
+#include <mpi.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "collectives/backoff.h"
+#include "collectives/mpi_world.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+std::mutex scope_mutex;
+std::weak_ptr<MpiScope> current_scope;
+
+// The threads of a rank that may want a core at the same time: those that
+// compute, and the one on which collectives make progress.
+int busy_threads() { return omp_get_max_threads() + 1; }
+
+// Inside its own blocking calls Open MPI spins, and it learns only of more
+// ranks than cores, not of their threads. Somebody's own setting stays.
+void let_mpi_yield(const LaunchInfo& launched) {
+  if (launched.local_size * busy_threads() > host_cores()) {
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+  }
+}
+
+bool mpi_is_running() {
+  int started = 0, ended = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&ended);
+  return started && !ended;
+}
+
+void check_thread_level(int granted) {
+  constexpr const char* kNames[] = {"MPI_THREAD_SINGLE", "MPI_THREAD_FUNNELED",
+                                    "MPI_THREAD_SERIALIZED",
+                                    "MPI_THREAD_MULTIPLE"};
+  static_assert(MPI_THREAD_SINGLE == 0 && MPI_THREAD_MULTIPLE == 3);
+  if (granted < MPI_THREAD_SERIALIZED) {
+    throw Error(
+        fmt::format("MPI grants thread level {}, expected at least "
+                    "MPI_THREAD_SERIALIZED",
+                    kNames[granted]));
+  }
+}
+
+LaunchInfo info_from_mpi() {
+  LaunchInfo info;
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &info.rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &info.size), "MPI_Comm_size");
+  MPI_Comm host = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, info.rank,
+                                MPI_INFO_NULL, &host),
+            "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_rank(host, &info.local_rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(host, &info.local_size), "MPI_Comm_size");
+  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
+  return info;
+}
+
+std::string describe(const LaunchInfo& info) {
+  return fmt::format("rank {} of {}, local rank {} of {}", info.rank, info.size,
+                     info.local_rank, info.local_size);
+}
+
+// Only Open MPI's mpirun is sure to give all four numbers.
+void check_same(const LaunchInfo& launched, const LaunchInfo& actual) {
+  if (launched.launcher == "Open MPI" && launched != actual) {
+    throw Error(fmt::format(
+        "Open MPI's mpirun says {}; MPI says {}: were this program and mpirun "
+        "built with the same MPI?",
+        describe(launched), describe(actual)));
+  }
+}
+
+// What launch_info() answers while MPI runs.
+LaunchInfo info_while_running;
+
+}  // namespace
+
+MpiScope::MpiScope(const LaunchInfo& launched) {
+  RINGLET_CHECK(gettid() == getpid(), "MPI must start on the main thread");
+  let_mpi_yield(launched);
+  info_while_running = launched;
+  int granted = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &granted),
+            "MPI_Init_thread");
+  check_thread_level(granted);
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
+            "MPI_Comm_set_errhandler");
+  LaunchInfo actual = info_from_mpi();
+  actual.launcher = launched.launcher;
+  check_same(launched, actual);
+  info_while_running = actual;
+}
+
+MpiScope::~MpiScope() {
+  if (!unwinding_) MPI_Finalize();
+}
+
+std::shared_ptr<MpiScope> start_mpi() {
+  const std::lock_guard lock(scope_mutex);
+  std::shared_ptr<MpiScope> scope = current_scope.lock();
+  if (!scope) {
+    int ended = 0;
+    check_mpi(MPI_Finalized(&ended), "MPI_Finalized");
+    RINGLET_CHECK(!ended, "MPI has ended and cannot be started again");
+    scope = std::make_shared<MpiScope>(launch_info());
+    current_scope = scope;
+  }
+  return scope;
+}
+
+LaunchInfo launch_info() {
+  return mpi_is_running() ? info_while_running : launch_info_from(&getenv);
+}
+
+void abort_job(int status) {
+  std::fflush(nullptr);
+  if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, status);
+  std::_Exit(status);
+}
+
+}  // namespace ringlet

@@ -1,0 +1,29 @@
+#include "collectives/mpi_world.h"
+
+#include <string>
+
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  std::string reason(MPI_MAX_ERROR_STRING, '\0');
+  int length = 0;
+  if (MPI_Error_string(code, reason.data(), &length) != MPI_SUCCESS) {
+    reason = fmt::format("unknown error {}", code);
+  } else {
+    reason.resize(static_cast<std::size_t>(length));
+  }
+  throw Error(fmt::format("{} failed: {}", call, reason));
+}
+
+MpiWorld::MpiWorld() : scope_(start_mpi()), info_(launch_info()) {
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm_), "MPI_Comm_dup");
+}
+
+MpiWorld::~MpiWorld() {
+  if (!unwinding_) MPI_Comm_free(&comm_);
+}
+
+}  // namespace ringlet

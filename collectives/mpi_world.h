@@ -1,0 +1,33 @@
+#pragma once
+
+#include <mpi.h>
+
+#include <memory>
+
+#include "collectives/mpi_scope.h"
+
+namespace ringlet {
+
+// Throws Error with the call's name and MPI's reason unless `code` is success.
+void check_mpi(int code, const char* call);
+
+// A communicator of our own over all ranks, so that our messages never meet
+// anybody else's. Making and ending it is collective.
+class MpiWorld {
+ public:
+  MpiWorld();
+  ~MpiWorld();
+  MpiWorld(const MpiWorld&) = delete;
+  MpiWorld& operator=(const MpiWorld&) = delete;
+
+  MPI_Comm comm() const { return comm_; }
+  const LaunchInfo& info() const { return info_; }
+
+ private:
+  std::shared_ptr<MpiScope> scope_;
+  LaunchInfo info_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  Unwinding unwinding_;
+};
+
+}  // namespace ringlet

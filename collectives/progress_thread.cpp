@@ -1,0 +1,131 @@
+#include "collectives/progress_thread.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <utility>
+
+namespace ringlet {
+
+struct ProgressThread::Queue {
+  explicit Queue(std::function<void(bool)> f) : set_urgent(std::move(f)) {}
+
+  void work_off();
+
+  const std::function<void(bool)> set_urgent;
+  std::mutex mutex;  // guards all that follows
+  std::condition_variable submitted;
+  std::condition_variable finished;
+  std::deque<std::shared_ptr<Task>> tasks;  // the first one runs
+  std::exception_ptr failure;               // of the first job that threw
+  int waiters = 0;
+  bool stopping = false;
+};
+
+class ProgressThread::Task final : public Work::State {
+ public:
+  Task(std::shared_ptr<Queue> queue, Job job)
+      : queue_(std::move(queue)), job_(std::move(job)) {}
+
+  void wait() override {
+    std::unique_lock lock(queue_->mutex);
+    if (!done_) {
+      ++queue_->waiters;
+      queue_->set_urgent(true);
+      queue_->finished.wait(lock, [&] { return done_; });
+      if (--queue_->waiters == 0) queue_->set_urgent(false);
+    }
+    if (error_) std::rethrow_exception(error_);
+  }
+
+  bool done() const override {
+    const std::lock_guard lock(queue_->mutex);
+    return done_;
+  }
+
+ private:
+  friend struct Queue;
+
+  const std::shared_ptr<Queue> queue_;
+  const Job job_;
+  bool done_ = false;         // guarded by the queue's mutex
+  std::exception_ptr error_;  // likewise
+};
+
+// What the thread does until it is told to stop.
+void ProgressThread::Queue::work_off() {
+  std::unique_lock lock(mutex);
+  for (;;) {
+    submitted.wait(lock, [&] { return stopping || !tasks.empty(); });
+    if (tasks.empty()) return;
+    const std::shared_ptr<Task> task = tasks.front();
+    if (!failure) {
+      set_urgent(waiters > 0);
+      lock.unlock();
+      std::exception_ptr error;
+      try {
+        task->job_();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      lock.lock();
+      failure = error;
+    }
+    task->error_ = failure;
+    task->done_ = true;
+    tasks.pop_front();
+    finished.notify_all();
+  }
+}
+
+ProgressThread::ProgressThread(std::function<void(bool)> set_urgent)
+    : queue_(std::make_shared<Queue>(std::move(set_urgent))) {}
+
+ProgressThread::~ProgressThread() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->stopping = true;
+  }
+  queue_->submitted.notify_one();
+  thread_.join();
+}
+
+void ProgressThread::run(const Job& job) {
+  std::unique_lock lock(queue_->mutex);
+  if (!queue_->tasks.empty()) {
+    lock.unlock();
+    return submit(job).wait();
+  }
+  if (queue_->failure) std::rethrow_exception(queue_->failure);
+  // From here to the end the thread has nothing to do, so nobody else looks at
+  // the queue.
+  lock.unlock();
+  queue_->set_urgent(true);
+  try {
+    job();
+  } catch (...) {
+    queue_->failure = std::current_exception();
+    throw;
+  }
+}
+
+Work ProgressThread::submit(Job job) {
+  auto task = std::make_shared<Task>(queue_, std::move(job));
+  {
+    const std::lock_guard lock(queue_->mutex);
+    if (queue_->failure) std::rethrow_exception(queue_->failure);
+    queue_->tasks.push_back(task);
+  }
+  queue_->submitted.notify_one();
+  if (!thread_.joinable()) {
+    thread_ = std::thread([queue = queue_] { queue->work_off(); });
+  }
+  return Work(std::move(task));
+}
+
+void ProgressThread::abandon() {
+  if (thread_.joinable()) thread_.detach();
+}
+
+}  // namespace ringlet

@@ -1,0 +1,117 @@
+// Runs under mpirun: the back ends over MPI conform, and MPI's ranks are what
+// the launcher said.
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "collectives/mpi_communicator.h"
+#include "collectives/mpi_scope.h"
+#include "collectives/mpi_transport.h"
+#include "collectives/ring_communicator.h"
+#include "conformance.h"
+#include "kernels/runtime/check.h"
+#include "strict_transport.h"
+
+namespace ringlet {
+namespace {
+
+using testing::check_conformance;
+
+void check_ring() {
+  for (const std::size_t slice_bytes : {16, 1024}) {
+    const auto ring = make_ring_communicator(make_mpi_transport(),
+                                             {.slice_bytes = slice_bytes});
+    RINGLET_CHECK(ring->name() == "ring", "named {}", ring->name());
+    check_conformance(*ring, slice_bytes);
+  }
+}
+
+// Pieces far below what MPI's int could count.
+void check_pieces() {
+  testing::TransportLog log;
+  check_conformance(*make_ring_communicator(testing::make_strict_transport(
+                                                make_mpi_transport(100), log),
+                                            {.slice_bytes = 1024}),
+                    1024);
+  check_conformance(*make_mpi_communicator(100), 64);
+}
+
+// Slices that MPI sends by rendezvous, several in flight.
+void check_large() {
+  constexpr std::size_t kCount = (3 << 20) + 1;
+  const auto ring = make_communicator("ring");
+  std::vector<std::int32_t> data(kCount, ring->rank() + 1);
+  ring->all_reduce_async(data.data(), kCount, Dtype::kI32, ReduceOp::kSum)
+      .wait();
+  const std::int32_t expected = ring->size() * (ring->size() + 1) / 2;
+  RINGLET_CHECK(data == std::vector<std::int32_t>(kCount, expected),
+                "a large sum is wrong");
+}
+
+void check_launch_info(const LaunchInfo& before) {
+  const LaunchInfo now = launch_info();
+  const auto ring = make_communicator("ring");
+  RINGLET_CHECK(now == before, "launch_info changed when MPI started");
+  RINGLET_CHECK(now.rank == ring->rank() && now.size == ring->size(),
+                "launch_info is not the communicator's");
+}
+
+// A message of another length than expected is an error, not a surprise.
+void check_lengths() {
+  const auto transport = make_mpi_transport();
+  if (transport->size() < 2) return;
+  std::int64_t value = 0;
+  if (transport->rank() == 0) {
+    transport->wait(*transport->isend(1, &value, 4));
+    transport->wait(*transport->isend(1, &value, 8));
+  }
+  if (transport->rank() != 1) return;
+  for (const std::size_t wanted : {8, 4}) {
+    const auto receive = transport->irecv(0, &value, wanted);
+    bool refused = false;
+    try {
+      transport->wait(*receive);
+    } catch (const Error&) {
+      refused = true;
+    }
+    RINGLET_CHECK(refused, "a message of the wrong length was taken");
+  }
+}
+
+void check_unknown_name() {
+  bool refused = launch_info().size == 1;
+  try {
+    make_communicator("solo");
+  } catch (const Error&) {
+    refused = true;
+  }
+  RINGLET_CHECK(refused, "solo was given to a job of several ranks");
+}
+
+void run() {
+  const LaunchInfo launched = launch_info();
+  const auto mpi = start_mpi();
+  check_launch_info(launched);
+  check_ring();
+  check_conformance(*make_communicator("mpi"), 64);
+  check_pieces();
+  check_large();
+  check_lengths();
+  check_unknown_name();
+}
+
+}  // namespace
+}  // namespace ringlet
+
+int main() {
+  try {
+    ringlet::run();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "rank {}: {}\n", ringlet::launch_info().rank,
+               error.what());
+    ringlet::abort_job(1);
+  }
+  return EXIT_SUCCESS;
+}

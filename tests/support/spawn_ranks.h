@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "collectives/communicator.h"
+#include "collectives/transport.h"
+
+namespace ringlet::testing {
+
+// Runs `body` on `size` threads, each a rank of one job in this process, and
+// returns when all have ended. If a rank throws, the others' waits are cut
+// short and the first exception is thrown here.
+//
+// Catch2's macros are not for use inside `body`, which runs on many threads at
+// once: use RINGLET_CHECK, or collect what came out and look at it afterwards.
+void spawn_transports(
+    int size, const std::function<void(std::unique_ptr<Transport>)>& body);
+
+// The same with a ring communicator for each rank.
+void spawn_ranks(int size, const std::function<void(Communicator&)>& body,
+                 const CommunicatorOptions& options = {});
+
+}  // namespace ringlet::testing
