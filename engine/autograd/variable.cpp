@@ -118,8 +118,8 @@ void GradSink::deliver() {
 Variable make_result(const char* op, Tensor data, std::vector<Variable> inputs,
                      Node::Backward run) {
   if (!records_gradient(inputs)) return Variable(std::move(data));
-  return Variable(std::move(data), std::make_shared<Node>(op, std::move(inputs),
-                                                          std::move(run)));
+  return Variable(std::move(data), std::make_shared<Node>(Node{
+                                       op, std::move(inputs), std::move(run)}));
 }
 
 bool records_gradient(const std::vector<Variable>& inputs) {
