@@ -1,112 +1,104 @@
-// How far a linear model gets on the built-in pictures: softmax regression on
-// their pixels by plain SGD. Prints the accuracy on held-out pictures after
-// each epoch. It should stay under 60 % (a network passes 95 %).
+// How hard the built-in pictures are: a linear model on their pixels must stay
+// under 60 % (20 epochs of 20,000 pictures), ResNet-20 must pass 95 % (10
+// epochs). Prints the accuracy on held-out pictures after each epoch, and exits
+// with 1 where a bound is missed. A few minutes on two cores.
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <vector>
+#include <cstdio>
 
-#include "engine/data/data_loader.h"
+#include "collectives/solo_communicator.h"
 #include "engine/data/synthetic.h"
+#include "engine/train/trainer.h"
+#include "models/resnet.h"
 
-namespace ringlet {
 namespace {
 
-constexpr std::size_t kClassCount = 10;
-constexpr std::size_t kBatch = 64;
-constexpr std::uint32_t kEpochs = 20;
-constexpr float kLearningRate = 1e-3f;  // 1e-2 ends as high, 1e-4 lower
+using namespace ringlet;
 
-using Scores = std::array<float, kClassCount>;
+constexpr double kLinearBelow = 0.60, kResNetAbove = 0.95;
 
-class SoftmaxRegression {
+// Ten scores, each a weighted sum of all pixels.
+class SoftmaxRegression final : public Module {
  public:
-  explicit SoftmaxRegression(std::size_t inputs)
-      : inputs_(inputs), weights_(kClassCount * inputs) {}
-
-  Scores scores(const float* x) const {
-    Scores scores = bias_;
-    for (std::size_t c = 0; c < kClassCount; ++c) {
-      const float* w = weights_.data() + c * inputs_;
-      for (std::size_t i = 0; i < inputs_; ++i) scores[c] += w[i] * x[i];
-    }
-    return scores;
+  SoftmaxRegression(std::size_t pixels, std::size_t classes)
+      : pixels_(static_cast<std::int64_t>(pixels)), fc_(pixels, classes) {
+    add_module("fc", fc_);
   }
-
-  void step(const Batch& batch) {
-    const std::size_t n = batch.labels.count();
-    std::vector<Scores> errors;  // of all before the weights move
-    for (std::size_t i = 0; i < n; ++i) {
-      errors.push_back(softmax(scores(batch.images.data() + i * inputs_)));
-      errors[i][label(batch, i)] -= 1;
-    }
-    const float rate = kLearningRate / static_cast<float>(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      const float* x = batch.images.data() + i * inputs_;
-      for (std::size_t c = 0; c < kClassCount; ++c) {
-        float* w = weights_.data() + c * inputs_;
-        const float change = rate * errors[i][c];
-        for (std::size_t at = 0; at < inputs_; ++at) w[at] -= change * x[at];
-        bias_[c] -= change;
-      }
-    }
-  }
-
-  // Of `batch`, how many get their largest score for their label.
-  std::size_t correct(const Batch& batch) const {
-    std::size_t correct = 0;
-    for (std::size_t i = 0; i < batch.labels.count(); ++i) {
-      const Scores s = scores(batch.images.data() + i * inputs_);
-      const auto best = std::max_element(s.begin(), s.end()) - s.begin();
-      correct += static_cast<std::size_t>(best) == label(batch, i);
-    }
-    return correct;
+  Variable forward(const Variable& x) override {
+    return fc_.forward(Variable(x.data().reshaped({x.data().dim(0), pixels_})));
   }
 
  private:
-  static std::size_t label(const Batch& batch, std::size_t i) {
-    return static_cast<std::size_t>(batch.labels.data<std::int32_t>()[i]);
-  }
-
-  static Scores softmax(Scores scores) {
-    const float largest = *std::max_element(scores.begin(), scores.end());
-    float sum = 0;
-    for (float& s : scores) sum += s = std::exp(s - largest);
-    for (float& s : scores) s /= sum;
-    return scores;
-  }
-
-  std::size_t inputs_;
-  std::vector<float> weights_;  // [class][input]
-  Scores bias_{};
+  std::int64_t pixels_;
+  Linear fc_;
 };
 
-void run() {
-  const Dataset data = make_synthetic();
-  DataLoader train(data.train, DistributedSampler({data.train.count(), kBatch}),
-                   {});
-  DataLoader test(data.test, DistributedSampler({data.test.count(), kBatch}),
-                  {});
-  SoftmaxRegression model(data.train.image_bytes());
-  for (std::uint32_t epoch = 0; epoch < kEpochs; ++epoch) {
-    train.start(epoch);
-    while (const std::optional<Batch> batch = train.next()) model.step(*batch);
-    test.start(0);
-    std::size_t correct = 0;
-    while (const std::optional<Batch> batch = test.next()) {
-      correct += model.correct(*batch);
-    }
-    fmt::print("softmax regression, epoch {:2}: {:.1f} % of {} pictures\n",
-               epoch + 1,
-               100.0 * static_cast<double>(correct) /
-                   static_cast<double>(data.test.count()),
-               data.test.count());
-  }
+// The best accuracy of any epoch, so that the bound on the linear model is
+// kept all the way, and the last.
+struct Accuracy {
+  double best = 0, last = 0;
+};
+
+Accuracy train(const char* name, Module& model, const Dataset& data,
+               const TrainOptions& options) {
+  const auto communicator = make_solo_communicator();
+  model.initialize(options.seed);
+  Trainer trainer(options, make_plan(options, data.train.count(), 1), model,
+                  data, *communicator);
+  Accuracy accuracy;
+  TrainObserver observer;
+  observer.epoch = [&](const EpochResult& result) {
+    accuracy.last = result.validation->accuracy;
+    accuracy.best = std::max(accuracy.best, accuracy.last);
+    fmt::print("{}, epoch {:2}: {:.1f} % of {} held-out pictures\n", name,
+               result.epoch, 100 * accuracy.last, result.validation->pictures);
+    std::fflush(stdout);
+  };
+  trainer.run(observer);
+  return accuracy;
+}
+
+Accuracy train_linear(const Dataset& data) {
+  TrainOptions options;
+  options.epochs = 20;
+  options.batch_size = 64;
+  options.lr = 1e-3;  // 1e-2 ends as high, 1e-4 lower
+  options.schedule = "constant";
+  options.momentum = 0;
+  options.weight_decay = 0;
+  options.augment = false;
+  SoftmaxRegression model(data.train.image_bytes(), data.train.classes.size());
+  return train("softmax regression", model, data, options);
+}
+
+Accuracy train_resnet(const Dataset& data) {
+  TrainOptions options;
+  options.epochs = 10;
+  options.batch_size = 64;
+  options.lr = 0.1;
+  options.schedule = "onecycle";
+  const auto model =
+      make_resnet("resnet20", {.classes = data.train.classes.size()});
+  return train("ResNet-20", *model, data, options);
+}
+
+bool report(const char* what, double accuracy, bool kept) {
+  fmt::print("{}: {:.1f} %, {}\n", what, 100 * accuracy,
+             kept ? "as it should be" : "NOT as it should be");
+  return kept;
 }
 
 }  // namespace
-}  // namespace ringlet
 
-int main() { ringlet::run(); }
+int main() {
+  const Dataset data = make_synthetic();
+  const double linear = train_linear(data).best;
+  const double resnet = train_resnet(data).last;
+  const bool low = report("softmax regression stays under 60 %", linear,
+                          linear < kLinearBelow);
+  const bool high =
+      report("ResNet-20 passes 95 %", resnet, resnet > kResNetAbove);
+  return low && high ? 0 : 1;
+}

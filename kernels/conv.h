@@ -27,9 +27,10 @@ struct ConvShape {
 };
 
 // kAutomatic takes the fastest algorithm by a committed table (CPU:
-// kernels/cpu/conv_table.h); kDirect sums products one by one, which is exact
-// for small integers. Same results up to rounding.
-enum class ConvAlgorithm { kAutomatic, kDirect };
+// kernels/cpu/conv_table.h). kDirect sums products one by one, which is exact
+// for small integers. kWinograd takes Winograd's wherever there is a kernel for
+// it. All give the same results up to rounding.
+enum class ConvAlgorithm { kAutomatic, kDirect, kWinograd };
 
 // Convolutions. Weights and their gradients are plain [k, c, kh, kw]; x and dx
 // lie in `x_layout`, y and dy in the backend's activation layout. Cost of each

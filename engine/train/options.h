@@ -25,9 +25,9 @@ struct TrainOptions {
   std::size_t batch_size = 0;      // of all ranks together
   std::size_t batch_per_rank = 0;  // the other way to say it
 
-  double lr = 0.05;
+  double lr = 0.02;
   std::size_t base_batch = 0;  // lr is meant for this batch; 0: no scaling
-  std::string schedule = "cosine";
+  std::string schedule = "onecycle";
   std::vector<double> milestones;
   double gamma = 0.1;
   double warmup_epochs = 0;

@@ -137,8 +137,10 @@ class Conv final : public ConvKernels {
                             tag_of(activation_layout()),
                             key.bias,
                             dnnl::algorithm::convolution_winograd};
-    if (key.algorithm == ConvAlgorithm::kAutomatic &&
-        prefers_winograd(key.shape)) {
+    const bool winograd = key.algorithm == ConvAlgorithm::kWinograd ||
+                          (key.algorithm == ConvAlgorithm::kAutomatic &&
+                           prefers_winograd(key.shape));
+    if (winograd) {
       try {
         return make_dnnl_conv(engine_, request);
       } catch (const dnnl::error& error) {
@@ -164,7 +166,7 @@ class Conv final : public ConvKernels {
   // The plain weights in the layout that the kernel wants.
   memory arranged_weights(const ConvShape& shape, const DnnlConv& conv,
                           const float* weight) {
-    const memory plain = wrap(plain_weights(shape), weight);
+    memory plain = wrap(plain_weights(shape), weight);
     if (plain.get_desc() == conv.weights) return plain;
     memory arranged = wrap(conv.weights, weights_.get(conv.weights.get_size()));
     copy(plain, arranged);
