@@ -67,7 +67,7 @@ std::vector<NamedTensor> one_step(Module& model, const Samples& samples,
 std::vector<NamedTensor> train(Module& model, const Samples& samples,
                                const Options& options) {
   const ParameterArena arena(model.parameters());
-  Sgd sgd(arena,
+  SGD sgd(arena,
           {.momentum = options.momentum, .weight_decay = options.weight_decay});
   Tensor losses({static_cast<std::int64_t>(options.steps)});
   for (std::size_t step = 0; step < options.steps; ++step) {

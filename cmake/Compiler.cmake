@@ -14,7 +14,7 @@ endif()
 
 # An x86-64 level is named in full instead of -march=native: a compile cache
 # that travels between machines then never serves code that the other cannot
-# run, and the program can check its processor at start (runtime/cpu_check).
+# run, and the program can check its processor at start (kernels/runtime/threads.h).
 if(RINGLET_MARCH STREQUAL "AUTO" AND
    CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   execute_process(

@@ -1,6 +1,5 @@
 #include "collectives/backoff.h"
 
-
 #include <algorithm>
 #include <thread>
 

@@ -1,7 +1,6 @@
 #include "collectives/mpi_scope.h"
 
 #include <mpi.h>
-#include <omp.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -21,7 +20,7 @@ std::weak_ptr<MpiScope> current_scope;
 
 // The threads of a rank that may want a core at the same time: those that
 // compute, and the one on which collectives make progress.
-int busy_threads() { return omp_get_max_threads() + 1; }
+int busy_threads() { return kernel_threads() + 1; }
 
 // Inside its own blocking calls Open MPI spins, and it learns only of more
 // ranks than cores, not of their threads. Somebody's own setting stays.
@@ -33,8 +32,8 @@ void let_mpi_yield(const LaunchInfo& launched) {
 
 bool mpi_is_running() {
   int started = 0, ended = 0;
-  MPI_Initialized(&started);
-  MPI_Finalized(&ended);
+  check_mpi(MPI_Initialized(&started), "MPI_Initialized");
+  check_mpi(MPI_Finalized(&ended), "MPI_Finalized");
   return started && !ended;
 }
 
@@ -70,14 +69,19 @@ std::string describe(const LaunchInfo& info) {
                      info.local_rank, info.local_size);
 }
 
-// Only Open MPI's mpirun is sure to give all four numbers.
+// Of the launchers only Open MPI's mpirun is sure to give all four numbers. One
+// whose MPI is not ours starts N worlds of one rank each.
 void check_same(const LaunchInfo& launched, const LaunchInfo& actual) {
-  if (launched.launcher == "Open MPI" && launched != actual) {
-    throw Error(fmt::format(
-        "Open MPI's mpirun says {}; MPI says {}: were this program and mpirun "
-        "built with the same MPI?",
-        describe(launched), describe(actual)));
-  }
+  const bool same =
+      launched.launcher == "Open MPI"
+          ? launched == actual
+          : launched.size == actual.size && launched.rank == actual.rank;
+  if (launched.launcher.empty() || same) return;
+  throw Error(fmt::format(
+      "{} says {}; MPI says {}: were this program and its launcher "
+      "built with the same MPI?",
+      launched.launcher == "Open MPI" ? "Open MPI's mpirun" : launched.launcher,
+      describe(launched), describe(actual)));
 }
 
 // What launch_info() answers while MPI runs.
@@ -102,7 +106,9 @@ MpiScope::MpiScope(const LaunchInfo& launched) {
 }
 
 MpiScope::~MpiScope() {
-  if (!unwinding_) MPI_Finalize();
+  if (!unwinding_ && MPI_Finalize() != MPI_SUCCESS) {
+    std::fputs("MPI_Finalize failed\n", stderr);
+  }
 }
 
 std::shared_ptr<MpiScope> start_mpi() {

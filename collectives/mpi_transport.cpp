@@ -1,7 +1,6 @@
 #include "collectives/mpi_transport.h"
 
 #include <mpi.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -75,7 +74,7 @@ class MpiTransport final : public Transport {
  public:
   explicit MpiTransport(std::size_t largest_piece)
       : largest_piece_(largest_piece),
-        spins_(spin_budget(world_.info().local_size, omp_get_max_threads(),
+        spins_(spin_budget(world_.info().local_size, kernel_threads(),
                            host_cores())) {}
 
   int rank() const override { return world_.info().rank; }

@@ -48,8 +48,9 @@ class Transport {
   // away, so that ranks that share cores do not stop each other.
   virtual void wait(Request& request) = 0;
 
-  // Makes the wait that is under way, and every later one, throw Cancelled: for
-  // a rank that gives up after an error and must get its thread back.
+  // Makes the wait that is under way, and every later one whose message is not
+  // there yet, throw Cancelled: for a rank that gives up after an error and
+  // must get its thread back.
   virtual void cancel() noexcept = 0;
 
   // Whether somebody is held up by the waits that follow (true at first). If

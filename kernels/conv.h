@@ -29,7 +29,8 @@ struct ConvShape {
 // kAutomatic takes the fastest algorithm by a committed table (CPU:
 // kernels/cpu/conv_table.h). kDirect sums products one by one, which is exact
 // for small integers. kWinograd takes Winograd's wherever there is a kernel for
-// it. All give the same results up to rounding.
+// it. All give the same results up to
+// rounding, not to the bit.
 enum class ConvAlgorithm { kAutomatic, kDirect, kWinograd };
 
 // Convolutions. Weights and their gradients are plain [k, c, kh, kw]; x and dx

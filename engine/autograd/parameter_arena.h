@@ -34,6 +34,8 @@ class ParameterArena {
     return reinterpret_cast<float*>(gradients_.data());
   }
 
+  const Buffer& gradient_memory() const { return gradients_; }
+
   // Makes the next backward() overwrite all gradients.
   void zero_grad() const;
 

@@ -21,6 +21,8 @@ struct Variable::Impl {
   // Another variable's gradient may lie in the same memory, so that adding in
   // place would change both.
   bool grad_shared = false;
+  // grad_memory is being written to; a second gradient needs another place.
+  bool memory_lent = false;
   Hook hook;
   // Gradients that the running backward() has still to deliver.
   std::size_t pending = 0;
@@ -29,6 +31,7 @@ struct Variable::Impl {
     if (grad_memory.defined() && gradient.raw() != grad_memory.raw()) {
       grad_memory.copy_from(gradient);
       grad = grad_memory;
+      grad_shared = false;
       return;
     }
     grad = gradient;
@@ -90,8 +93,10 @@ GradSink::GradSink(const Variable& variable)
 
 const Tensor& GradSink::memory() {
   if (memory_.defined()) return memory_;
-  const Variable::Impl& impl = *variable_.impl_;
-  const bool own = !impl.grad.defined() && impl.grad_memory.defined();
+  Variable::Impl& impl = *variable_.impl_;
+  const bool own =
+      !impl.grad.defined() && impl.grad_memory.defined() && !impl.memory_lent;
+  if (own) impl.memory_lent = true;
   memory_ =
       own ? impl.grad_memory
           : Tensor(impl.data.shape(), impl.data.dtype(), impl.data.layout());
@@ -106,6 +111,8 @@ void GradSink::share(Tensor gradient) {
 void GradSink::deliver() {
   if (!wanted_) return;
   Variable::Impl& impl = *variable_.impl_;
+  memory();
+  impl.memory_lent = false;
   if (impl.grad.defined()) {
     impl.add_gradient(memory());
   } else {
@@ -142,6 +149,10 @@ void backward(const Variable& loss) {
     RINGLET_CHECK(output.impl_->pending == 0 && output.has_grad(),
                   "backward() of {}: {} gradients were not delivered", node.op,
                   output.impl_->pending);
+    RINGLET_CHECK(node.run != nullptr,
+                  "backward() through {} a second time: what it had saved is "
+                  "gone",
+                  node.op);
     node.run(output.grad());
     // What the op saved, and this gradient, are not needed any more.
     node.run = nullptr;

@@ -25,8 +25,8 @@ struct Batch {
 };
 
 struct DataLoaderOptions {
-  // Random crop from a picture padded by 4 black pixels on each side, and a
-  // flip of every second picture.
+  // Random crop from a picture padded by 4 black pixels on each side, and
+  // with probability 1/2 a flip.
   bool augment = false;
   std::uint64_t seed = 0;   // of the augmentation
   std::size_t workers = 0;  // threads that prefetch; 0: next() does the work

@@ -12,7 +12,7 @@ inline constexpr std::size_t kImageChannels = 3;  // red, green, blue
 
 // Labelled pictures of one size, all in memory: 3 kB each at 32x32.
 struct ImageSet {
-  std::string name;                  // "cifar10 train", for messages
+  std::string name;                  // "CIFAR-10 train", for messages
   std::vector<std::string> classes;  // the names; a label indexes them
   std::size_t height = 32;
   std::size_t width = 32;

@@ -4,7 +4,7 @@
 
 namespace ringlet {
 
-Sgd::Sgd(const ParameterArena& arena, const SgdOptions& options)
+SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
     : arena_(arena),
       options_(options),
       momentum_(Tensor::zeros({static_cast<std::int64_t>(arena.count())})) {
@@ -19,7 +19,7 @@ Sgd::Sgd(const ParameterArena& arena, const SgdOptions& options)
   }
 }
 
-void Sgd::step(float lr) {
+void SGD::step(float lr) {
   for (const Segment& segment : segments_) {
     backend(momentum_.device())
         .optim.sgd({.count = segment.count,

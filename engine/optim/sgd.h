@@ -16,9 +16,9 @@ struct SgdOptions {
 
 // Stochastic gradient descent with momentum, as torch.optim.SGD computes it.
 // Keeps one float of momentum per parameter, in the order of the arena.
-class Sgd {
+class SGD {
  public:
-  Sgd(const ParameterArena& arena, const SgdOptions& options);
+  SGD(const ParameterArena& arena, const SgdOptions& options);
 
   // Moves the parameters by the gradients in the arena. One pass: reads three
   // arrays and writes two.

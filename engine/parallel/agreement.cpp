@@ -24,10 +24,14 @@ std::optional<std::pair<std::string, std::string>> first_difference(
   if (a == b) return std::nullopt;
   std::istringstream lines_a(a), lines_b(b);
   std::string line_a, line_b;
+  const auto next = [](std::istringstream& lines) {
+    std::string line;
+    return std::getline(lines, line) ? line : "nothing";
+  };
   do {
-    if (!std::getline(lines_a, line_a)) line_a = "nothing";
-    if (!std::getline(lines_b, line_b)) line_b = "nothing";
-  } while (line_a == line_b);
+    line_a = next(lines_a);
+    line_b = next(lines_b);
+  } while (line_a == line_b && (lines_a || lines_b));
   return std::pair{line_a, line_b};
 }
 

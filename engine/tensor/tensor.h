@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/runtime/buffer.h"
@@ -63,7 +64,7 @@ class Tensor {
 
   // The same memory seen with another shape; plain layout only.
   Tensor reshaped(Shape shape) const;
-  // A plain f32 or other copy of the elements, row-major, in new memory.
+  // A copy of the elements in another layout, in new memory; f32 only.
   Tensor to_layout(Layout layout) const;
   // A copy in new memory.
   Tensor clone() const;

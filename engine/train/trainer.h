@@ -51,7 +51,7 @@ class Trainer {
   void run(const TrainObserver& observer);
 
   DataParallel& parallel() { return parallel_; }
-  const Sgd& optimizer() const { return sgd_; }
+  const SGD& optimizer() const { return sgd_; }
 
  private:
   StepResult step(const Batch& batch, StepTimer timer);
@@ -62,7 +62,7 @@ class Trainer {
   const Dataset& data_;
   Communicator& communicator_;
   DataParallel parallel_;
-  Sgd sgd_;
+  SGD sgd_;
   std::size_t steps_done_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/families.h"

@@ -17,11 +17,13 @@ class Loss final : public LossKernels {
     for (std::size_t i = 0; i < args.n; ++i) {
       const float* logits = args.logits + i * args.classes;
       const std::size_t label = checked_label(args, i);
-      result.loss += sample_loss(args, logits, label);
+      const double total = log_sum_exp(args, logits);
+      result.loss += total - expected_logit(args, logits, label);
       const float* largest = std::max_element(logits, logits + args.classes);
       result.correct += largest == logits + label;
-      if (dlogits)
-        sample_gradient(args, logits, label, dlogits + i * args.classes);
+      if (dlogits) {
+        gradient(args, logits, label, total, dlogits + i * args.classes);
+      }
     }
     result.loss *= static_cast<double>(args.scale);
     return result;
@@ -42,31 +44,31 @@ class Loss final : public LossKernels {
   static double log_sum_exp(const CrossEntropyArgs& args, const float* logits) {
     const double largest = *std::max_element(logits, logits + args.classes);
     double sum = 0;
+#pragma omp simd reduction(+ : sum)
     for (std::size_t k = 0; k < args.classes; ++k) {
       sum += std::exp(static_cast<double>(logits[k]) - largest);
     }
     return largest + std::log(sum);
   }
 
-  // -sum over k of target[k] log softmax[k], where the targets sum to one.
-  static double sample_loss(const CrossEntropyArgs& args, const float* logits,
-                            std::size_t label) {
-    const double smoothing = args.label_smoothing;
-    double mean_logit = 0;
+  // The mean of the logits under the target's distribution.
+  static double expected_logit(const CrossEntropyArgs& args,
+                               const float* logits, std::size_t label) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
     for (std::size_t k = 0; k < args.classes; ++k) {
-      mean_logit += static_cast<double>(logits[k]);
+      sum += static_cast<double>(logits[k]);
     }
-    mean_logit /= static_cast<double>(args.classes);
-    return log_sum_exp(args, logits) -
-           (1 - smoothing) * static_cast<double>(logits[label]) -
-           smoothing * mean_logit;
+    const double smoothing = args.label_smoothing;
+    return (1 - smoothing) * static_cast<double>(logits[label]) +
+           smoothing * sum / static_cast<double>(args.classes);
   }
 
-  static void sample_gradient(const CrossEntropyArgs& args, const float* logits,
-                              std::size_t label, float* dlogits) {
-    const double total = log_sum_exp(args, logits);
+  static void gradient(const CrossEntropyArgs& args, const float* logits,
+                       std::size_t label, double total, float* dlogits) {
     const double smoothing = args.label_smoothing;
     const double elsewhere = smoothing / static_cast<double>(args.classes);
+#pragma omp simd
     for (std::size_t k = 0; k < args.classes; ++k) {
       const double softmax = std::exp(static_cast<double>(logits[k]) - total);
       const double target = elsewhere + (k == label ? 1 - smoothing : 0.0);

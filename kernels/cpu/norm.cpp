@@ -1,6 +1,6 @@
 #include "kernels/norm.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/vec.h"

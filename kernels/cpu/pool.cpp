@@ -1,5 +1,8 @@
 #include "kernels/pool.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/vec.h"
 #include "kernels/runtime/check.h"
@@ -32,7 +35,10 @@ template <std::size_t B>
 void max_of_window(const MaxPoolShape& s, const Window& window, const float* x,
                    float* y, std::uint8_t* winner) {
   Vec<B> best = Vec<B>{} - std::numeric_limits<float>::infinity();
-  typename VecOf<B>::Int best_tap{};
+  // A window that holds nothing but -infinity still has a winner inside.
+  const auto first_tap = static_cast<std::int32_t>(
+      window.rows.first_tap * s.kernel + window.columns.first_tap);
+  auto best_tap = first_tap - typename VecOf<B>::Int{};
   for (std::size_t r = 0; r < window.rows.taps; ++r) {
     for (std::size_t c = 0; c < window.columns.taps; ++c) {
       const std::size_t row = window.rows.start + r;

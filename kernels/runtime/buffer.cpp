@@ -17,7 +17,6 @@ class BlockCache {
  public:
   std::byte* acquire(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    stats_.bytes_in_use += bytes;
     auto block = free_.lower_bound(bytes);
     if (block != free_.end() &&
         static_cast<double>(block->first) <=
@@ -25,6 +24,7 @@ class BlockCache {
       std::byte* memory = block->second.back();
       block->second.pop_back();
       sizes_[memory].requested = bytes;
+      stats_.bytes_in_use += bytes;
       if (block->second.empty()) free_.erase(block);
       return memory;
     }
@@ -32,6 +32,7 @@ class BlockCache {
         static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes));
     if (memory == nullptr) throw std::bad_alloc();
     sizes_[memory] = {bytes, bytes};
+    stats_.bytes_in_use += bytes;
     stats_.bytes_from_system += bytes;
     ++stats_.blocks_from_system;
     return memory;

@@ -4,25 +4,35 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
 namespace {
 
-cpu_set_t affinity() {
+// Of a process, 0 for this one; this one's where the other cannot be asked.
+cpu_set_t affinity(pid_t process) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  RINGLET_CHECK(sched_getaffinity(0, sizeof set, &set) == 0,
-                "sched_getaffinity failed");
-  return set;
+  if (sched_getaffinity(process, sizeof set, &set) == 0) return set;
+  RINGLET_CHECK(process != 0, "sched_getaffinity: {}", std::strerror(errno));
+  return affinity(0);
 }
 
 }  // namespace
 
-int host_cores() { return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)); }
+// Whoever started this process, a shell or a launcher, is not bound to the
+// cores of a single rank as the process itself may be; but a container that
+// was given some of the machine's cores holds them both.
+int host_cores() {
+  const cpu_set_t set = affinity(getppid());
+  return CPU_COUNT(&set);
+}
 
 std::string allowed_cores() {
-  const cpu_set_t set = affinity();
+  const cpu_set_t set = affinity(0);
   std::string ranges;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &set)) continue;
@@ -37,7 +47,7 @@ std::string allowed_cores() {
 }
 
 int allowed_core_count() {
-  const cpu_set_t set = affinity();
+  const cpu_set_t set = affinity(0);
   return CPU_COUNT(&set);
 }
 
@@ -49,20 +59,24 @@ void check_processor() {
   constexpr const char* kLevel = "x86-64-v4 (AVX-512)";
   const bool able =
       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+      __builtin_cpu_supports("avx512cd") &&
+      __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
 #elif defined(__AVX2__)
   constexpr const char* kLevel = "x86-64-v3 (AVX2)";
-  const bool able =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool able = __builtin_cpu_supports("avx2") &&
+                    __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi2");
 #else
   constexpr const char* kLevel = "the compiler's default";
   const bool able = true;
 #endif
   if (able) return;
-  throw Error(fmt::format(
-      "this program was built for processors of the level {}, which this one "
-      "is not: build it here, or with cmake -DRINGLET_MARCH=x86-64-v2",
-      kLevel));
+  throw Error(
+      fmt::format("this program was built for processors of the level {}, "
+                  "which this one is not: build it here, or with cmake "
+                  "-DRINGLET_MARCH=x86-64-v2",
+                  kLevel));
 }
 
 }  // namespace ringlet

@@ -4,7 +4,8 @@
 
 namespace ringlet {
 
-// Processors of this host that are online.
+// Processors of this host that its ranks may use together: those of whoever
+// started this process.
 int host_cores();
 
 // Processors that this process may run on (its affinity mask): "0-3,8".

@@ -1,5 +1,7 @@
 #include "engine/autograd/ops.h"
 
+#include <limits>
+
 #include "kernels/backend.h"
 #include "support/catch.h"
 #include "support/gradcheck.h"
@@ -73,6 +75,73 @@ TEST_CASE("conv2d by Winograd agrees with the float64 reference") {
       {random_array({1, 32, size, size}, 1), random_array({32, 32, 3, 3}, 2)},
       {1});
   CHECK(result.worst() < kWinogradTolerance);
+}
+
+TEST_CASE("the table's convolutions take Winograd, the others do not") {
+  // Rounding tells the algorithms apart; below AVX-512 there is only one.
+  const auto run = [](std::size_t size, ConvAlgorithm algorithm) {
+    set_conv_algorithm(algorithm);
+    const NoGradGuard no_grad;
+    const Variable y =
+        conv2d(activation(random_array({2, 32, size, size}, 1)),
+               Variable(to_tensor(random_array({32, 32, 3, 3}, 2))), {},
+               {.stride = 1, .padding = 1});
+    set_conv_algorithm(ConvAlgorithm::kAutomatic);
+    return y.data().to_vector();
+  };
+  const bool avx512 = backend().activation_layout == Layout::kBlocked16;
+  CHECK((run(8, ConvAlgorithm::kWinograd) != run(8, ConvAlgorithm::kDirect)) ==
+        avx512);
+  CHECK(run(8, ConvAlgorithm::kAutomatic) == run(8, ConvAlgorithm::kWinograd));
+  CHECK(run(4, ConvAlgorithm::kAutomatic) == run(4, ConvAlgorithm::kDirect));
+}
+
+namespace {
+
+// Whether all lanes of a blocked tensor beyond its channels are zero.
+bool padding_is_zero(const Tensor& tensor) {
+  const std::size_t block = block_of(tensor.layout());
+  const auto dim = [&](std::size_t axis) {
+    return static_cast<std::size_t>(tensor.dim(axis));
+  };
+  const std::size_t blocks = round_up(dim(1), block) / block;
+  const std::size_t tile = dim(2) * dim(3) * block;
+  for (std::size_t i = 0; i < tensor.storage_count(); ++i) {
+    const std::size_t channel = i / tile % blocks * block + i % block;
+    if (channel >= dim(1) && tensor.data()[i] != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("every op keeps the padding of a blocked layout zero") {
+  const std::size_t channels = GENERATE(5, 17);
+  const std::vector<std::size_t> shape{2, channels, 6, 6};
+  // Memory that was used before holds anything but zeros.
+  for (int i = 0; i < 20; ++i) {
+    Tensor used({2, static_cast<std::int64_t>(channels), 6, 6}, Dtype::kF32,
+                backend().activation_layout);
+    std::fill_n(used.data(), used.storage_count(), 7.0f);
+  }
+  const Variable x = activation(random_array(shape, 1));
+  CHECK(padding_is_zero(x.data()));
+  const Variable gamma(to_tensor(random_array({channels}, 2)), true);
+  const Variable beta(to_tensor(random_array({channels}, 3)), true);
+  const Variable weight(to_tensor(random_array({channels, channels, 3, 3}, 4)),
+                        true);
+  const Variable convolved = conv2d(x, weight, beta, {1, 1});
+  const Variable normal =
+      batch_norm(convolved, gamma, beta, fresh_state(channels),
+                 {.relu = true, .residual = x});
+  const Variable sum = add(relu(normal), x);
+  const Variable pooled = max_pool2d(sum, {3, 2, 1});
+  for (const Variable& y : {convolved, normal, sum, pooled}) {
+    CHECK(padding_is_zero(y.data()));
+  }
+  Tensor labels = Tensor::zeros({2}, Dtype::kI32);
+  backward(cross_entropy(global_average_pool(pooled), labels).loss);
+  CHECK(padding_is_zero(x.grad()));
 }
 
 TEST_CASE("batch_norm agrees with the float64 reference") {
@@ -171,6 +240,35 @@ TEST_CASE("relu, add and pools agree with the float64 reference") {
                   },
                   one)
             .worst() < kTolerance);
+}
+
+TEST_CASE("max_pool of -infinity sends its gradient into the picture") {
+  Array x({1, 1, 3, 3});
+  for (double& value : x.values) {
+    value = -std::numeric_limits<double>::infinity();
+  }
+  const Variable input = activation(x);
+  const Variable y = max_pool2d(input, {3, 2, 1});
+  backward(make_result("ones", Tensor::of({}, {0}), {y}, [&](const Tensor&) {
+    GradSink dy(y);
+    std::fill_n(dy.memory().data(), y.data().storage_count(), 1.0f);
+    dy.deliver();
+  }));
+  CHECK(to_array(input.grad()).values ==
+        std::vector<double>{1, 1, 0, 1, 1, 0, 0, 0, 0});
+}
+
+TEST_CASE("what does not fit together is refused with the shapes") {
+  const Variable x = activation(random_array({1, 3, 4, 4}, 1));
+  const Variable weight(to_tensor(random_array({2, 5, 3, 3}, 1)));
+  CHECK_THROWS_WITH(conv2d(x, weight, {}, {}),
+                    ContainsSubstring("conv2d of [1, 3, 4, 4]"));
+  CHECK_THROWS_WITH(max_pool2d(x, {5, 1, 0}), ContainsSubstring("kernel 5"));
+  CHECK_THROWS_WITH(max_pool2d(x, {2, 0, 0}), ContainsSubstring("stride 0"));
+  const Variable one(Tensor::of({1}, {1}));
+  CHECK_THROWS_WITH(batch_norm(activation(random_array({1, 1, 1, 1}, 1)), one,
+                               one, fresh_state(1), {}),
+                    ContainsSubstring("one value per channel"));
 }
 
 TEST_CASE("linear agrees with the float64 reference") {

@@ -155,7 +155,7 @@ TEST_CASE("SGD equals PyTorch's over five steps") {
     CAPTURE(test.name);
     const Variable parameter = test.leaf("param");
     const ParameterArena arena({parameter});
-    Sgd sgd(arena, {.momentum = test.parameters.at("momentum"),
+    SGD sgd(arena, {.momentum = test.parameters.at("momentum"),
                     .nesterov = test.parameters.at("nesterov"),
                     .weight_decay = test.parameters.at("weight_decay")});
     const std::size_t count = arena.count();
@@ -175,7 +175,7 @@ TEST_CASE("weight decay spares biases and batch norm where asked to") {
   const Variable weight(Tensor::of({1, 1}, {1}), true);
   const Variable bias(Tensor::of({1}, {1}), true);
   const ParameterArena arena({weight, bias});
-  Sgd sgd(arena, {.weight_decay = 0.5f, .no_decay_bn_bias = true});
+  SGD sgd(arena, {.weight_decay = 0.5f, .no_decay_bn_bias = true});
   sgd.step(1);
   CHECK(weight.data().item() == 0.5f);
   CHECK(bias.data().item() == 1.0f);

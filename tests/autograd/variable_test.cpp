@@ -55,6 +55,29 @@ TEST_CASE("a second backward adds unless the gradient was forgotten") {
   CHECK(x.grad().to_vector() == std::vector<float>{1, 1});
 }
 
+TEST_CASE("an op may use a leaf of an arena twice") {
+  const Variable x = leaf({1, 2});
+  const ParameterArena arena({x});
+  const Variable twice =
+      make_result("twice", Tensor::of({}, {0}), {x, x}, [=](const Tensor&) {
+        GradSink first(x), second(x);
+        std::fill_n(first.memory().data(), 2, 1.0f);
+        std::fill_n(second.memory().data(), 2, 10.0f);
+        first.deliver();
+        second.deliver();
+      });
+  backward(twice);
+  CHECK(x.grad().to_vector() == std::vector<float>{11, 11});
+  CHECK(arena.gradients()[0] == 11);
+}
+
+TEST_CASE("a graph goes backward once") {
+  const Variable x = leaf({1, 2});
+  const Variable loss = sum_of(relu(x));
+  backward(loss);
+  CHECK_THROWS_WITH(backward(loss), ContainsSubstring("a second time"));
+}
+
 TEST_CASE("hooks fire once, when the gradient is complete, in reverse order") {
   const Variable early = leaf({1, 2}), late = leaf({3, 4});
   std::vector<std::string> fired;

@@ -197,7 +197,7 @@ void check_replicas_stay_identical(Communicator& communicator) {
   // Each rank starts elsewhere; rank 0's weights must win.
   model->initialize(static_cast<std::uint64_t>(communicator.rank()));
   DataParallel parallel(*model, communicator);
-  Sgd sgd(parallel.arena(), {.weight_decay = 1e-3f});
+  SGD sgd(parallel.arena(), {.weight_decay = 1e-3f});
   constexpr std::size_t kPictureSize = 8;
   for (const std::size_t global_batch : {11, 8, 1}) {
     const Array pictures =

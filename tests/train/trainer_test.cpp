@@ -130,6 +130,30 @@ TEST_CASE("a training that diverges ends with advice") {
                         ContainsSubstring("--lr (now 1e+20)"));
 }
 
+TEST_CASE("after the first epoch a step asks the system for no memory") {
+  const Dataset data = make_synthetic(32, 20);
+  spawn_ranks(1, [&](Communicator& communicator) {
+    set_kernel_threads(1);
+    TrainOptions options = small_options();
+    options.workers = 0;
+    options.steps = 12;
+    const auto model = make_resnet(options.model, {});
+    model->initialize(1);
+    Trainer trainer(options, make_plan(options, data.train.count(), 1), *model,
+                    data, communicator);
+    std::size_t blocks = 0;
+    TrainObserver observer;
+    observer.epoch = [&](const EpochResult& result) {
+      const std::size_t now = allocator_stats().blocks_from_system;
+      RINGLET_CHECK(result.epoch == 1 || now == blocks,
+                    "epoch {} asked for {} blocks", result.epoch, now - blocks);
+      blocks = now;
+    };
+    trainer.run(observer);
+  });
+  SUCCEED("no epoch after the first allocated");
+}
+
 TEST_CASE("a plan follows from options, data and ranks") {
   TrainOptions options;
   CHECK(make_plan(options, 20000, 2).global_batch == kDefaultBatch);

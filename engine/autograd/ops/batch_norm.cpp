@@ -46,8 +46,12 @@ std::pair<Tensor, Tensor> batch_statistics(const ActivationShape& shape,
       .norm.batch_statistics(shape, x.layout(), x.data(), mean.data(),
                              var.data());
   const auto samples = static_cast<float>(shape.n * shape.pixels());
-  RINGLET_CHECK(samples > 1, "batch_norm of one value per channel: {}",
-                to_string(x.shape()));
+  if (samples <= 1) {
+    throw Error(fmt::format(
+        "batch norm of one value per channel, {}: its deviation is not known; "
+        "expected a larger batch per rank, or larger pictures",
+        to_string(x.shape())));
+  }
   update_running(state.running_mean, mean, state.momentum, 1.0f);
   update_running(state.running_var, var, state.momentum,
                  samples / (samples - 1));
@@ -76,39 +80,40 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
   const auto mask_data = [](const Tensor& bits) {
     return bits.defined() ? bits.data<std::uint8_t>() : nullptr;
   };
-  Backend& device = backend(x.data().device());
-  device.norm.apply(
-      {.shape = shape,
-       .layout = layout,
-       .x = x.data().data(),
-       .gamma = gamma.data().data(),
-       .beta = beta.data().data(),
-       .residual = residual.defined() ? residual.data().data() : nullptr,
-       .relu = options.relu,
-       .y = y.data(),
-       .mask = mask_data(mask)},
-      mean.data(), inv_std.data());
+  backend(x.data().device())
+      .norm.apply(
+          {.shape = shape,
+           .layout = layout,
+           .x = x.data().data(),
+           .gamma = gamma.data().data(),
+           .beta = beta.data().data(),
+           .residual = residual.defined() ? residual.data().data() : nullptr,
+           .relu = options.relu,
+           .y = y.data(),
+           .mask = mask_data(mask)},
+          mean.data(), inv_std.data());
 
   return make_result(
       "batch_norm", y, {x, gamma, beta, residual},
-      [=, &device, mean = mean, inv_std = inv_std, training = options.training,
+      [=, mean = mean, inv_std = inv_std, training = options.training,
        through_residual = residual.defined()](const Tensor& dy) {
         GradSink dgamma(gamma), dbeta(beta), dx(x), dresidual(residual);
-        device.norm.backward({.shape = shape,
-                              .layout = layout,
-                              .x = x.data().data(),
-                              .gamma = gamma.data().data(),
-                              .constant_statistics = !training,
-                              .mean = mean.data(),
-                              .inv_std = inv_std.data(),
-                              .mask = mask_data(mask),
-                              .dy = dy.data(),
-                              .dx = dx.memory().data(),
-                              .dresidual = through_residual
-                                               ? dresidual.memory().data()
-                                               : nullptr,
-                              .dgamma = dgamma.memory().data(),
-                              .dbeta = dbeta.memory().data()});
+        backend(dy.device())
+            .norm.backward({.shape = shape,
+                            .layout = layout,
+                            .x = x.data().data(),
+                            .gamma = gamma.data().data(),
+                            .constant_statistics = !training,
+                            .mean = mean.data(),
+                            .inv_std = inv_std.data(),
+                            .mask = mask_data(mask),
+                            .dy = dy.data(),
+                            .dx = dx.memory().data(),
+                            .dresidual = through_residual
+                                             ? dresidual.memory().data()
+                                             : nullptr,
+                            .dgamma = dgamma.memory().data(),
+                            .dbeta = dbeta.memory().data()});
         dbeta.deliver();
         dgamma.deliver();
         dresidual.deliver();

@@ -45,26 +45,25 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
   device.conv.forward(shape, x.data().layout(), x.data().data(),
                       weight.data().data(), data_or_null(bias), y.data());
 
-  return make_result(
-      "conv2d", y, {x, weight, bias}, [=, &device](const Tensor& dy) {
-        const Layout layout = x.data().layout();
-        // Weights first: their gradient may then travel between ranks while
-        // the next line computes.
-        GradSink dweight(weight), dbias(bias), dx(x);
-        if (dweight.wanted() || dbias.wanted()) {
-          device.conv.backward_weights(
-              shape, layout, x.data().data(), dy.data(),
-              dweight.memory().data(),
-              bias.defined() ? dbias.memory().data() : nullptr);
-          dbias.deliver();
-          dweight.deliver();
-        }
-        if (dx.wanted()) {
-          device.conv.backward_data(shape, layout, dy.data(),
-                                    weight.data().data(), dx.memory().data());
-          dx.deliver();
-        }
-      });
+  return make_result("conv2d", y, {x, weight, bias}, [=](const Tensor& dy) {
+    ConvKernels& kernels = backend(dy.device()).conv;
+    const Layout layout = x.data().layout();
+    // Weights first: their gradient may then travel between ranks while
+    // the next line computes.
+    GradSink dweight(weight), dbias(bias), dx(x);
+    if (dweight.wanted() || dbias.wanted()) {
+      kernels.backward_weights(
+          shape, layout, x.data().data(), dy.data(), dweight.memory().data(),
+          bias.defined() ? dbias.memory().data() : nullptr);
+      dbias.deliver();
+      dweight.deliver();
+    }
+    if (dx.wanted()) {
+      kernels.backward_data(shape, layout, dy.data(), weight.data().data(),
+                            dx.memory().data());
+      dx.deliver();
+    }
+  });
 }
 
 }  // namespace ringlet

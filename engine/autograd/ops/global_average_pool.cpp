@@ -6,15 +6,15 @@ namespace ringlet {
 Variable global_average_pool(const Variable& x) {
   const ActivationShape shape = activation_of("global_average_pool", x.data());
   const Layout layout = x.data().layout();
-  PoolKernels& kernels = backend(x.data().device()).pool;
   Tensor y(shape_of({shape.n, shape.c}));
-  kernels.average_forward(shape, layout, x.data().data(), y.data());
-  return make_result(
-      "global_average_pool", y, {x}, [=, &kernels](const Tensor& dy) {
-        GradSink dx(x);
-        kernels.average_backward(shape, layout, dy.data(), dx.memory().data());
-        dx.deliver();
-      });
+  backend(x.data().device())
+      .pool.average_forward(shape, layout, x.data().data(), y.data());
+  return make_result("global_average_pool", y, {x}, [=](const Tensor& dy) {
+    PoolKernels& kernels = backend(dy.device()).pool;
+    GradSink dx(x);
+    kernels.average_backward(shape, layout, dy.data(), dx.memory().data());
+    dx.deliver();
+  });
 }
 
 }  // namespace ringlet

@@ -13,24 +13,23 @@ Variable linear(const Variable& x, const Variable& weight,
   const LinearShape shape{size_at(x.data(), 0), size_at(x.data(), 1),
                           size_at(weight.data(), 0)};
   check_vector("linear", "bias", bias.data(), shape.out);
-  LinearKernels& kernels = backend(x.data().device()).linear;
   Tensor y(shape_of({shape.n, shape.out}));
-  kernels.forward(shape, x.data().data(), weight.data().data(),
-                  bias.data().data(), y.data());
-  return make_result(
-      "linear", y, {x, weight, bias}, [=, &kernels](const Tensor& dy) {
-        GradSink dweight(weight), dbias(bias), dx(x);
-        kernels.backward_weights(shape, x.data().data(), dy.data(),
-                                 dweight.memory().data(),
-                                 dbias.memory().data());
-        dbias.deliver();
-        dweight.deliver();
-        if (dx.wanted()) {
-          kernels.backward_data(shape, dy.data(), weight.data().data(),
-                                dx.memory().data());
-          dx.deliver();
-        }
-      });
+  backend(x.data().device())
+      .linear.forward(shape, x.data().data(), weight.data().data(),
+                      bias.data().data(), y.data());
+  return make_result("linear", y, {x, weight, bias}, [=](const Tensor& dy) {
+    LinearKernels& kernels = backend(dy.device()).linear;
+    GradSink dweight(weight), dbias(bias), dx(x);
+    kernels.backward_weights(shape, x.data().data(), dy.data(),
+                             dweight.memory().data(), dbias.memory().data());
+    dbias.deliver();
+    dweight.deliver();
+    if (dx.wanted()) {
+      kernels.backward_data(shape, dy.data(), weight.data().data(),
+                            dx.memory().data());
+      dx.deliver();
+    }
+  });
 }
 
 }  // namespace ringlet

@@ -4,16 +4,24 @@
 namespace ringlet {
 
 Variable max_pool2d(const Variable& x, const MaxPoolOptions& options) {
-  const MaxPoolShape shape{activation_of("max_pool2d", x.data()),
-                           options.kernel, options.stride, options.padding};
+  const ActivationShape in = activation_of("max_pool2d", x.data());
+  RINGLET_CHECK(
+      options.stride > 0 && options.padding * 2 <= options.kernel &&
+          std::min(in.h, in.w) + 2 * options.padding >= options.kernel,
+      "max_pool2d of {} with kernel {}, stride {}, padding {}: the "
+      "kernel does not fit the picture, or lies beside it",
+      to_string(x.data().shape()), options.kernel, options.stride,
+      options.padding);
+  const MaxPoolShape shape{in, options.kernel, options.stride, options.padding};
   const Layout layout = x.data().layout();
-  PoolKernels& kernels = backend(x.data().device()).pool;
   const ActivationShape out = shape.y();
   Tensor y(shape_of({out.n, out.c, out.h, out.w}), Dtype::kF32, layout);
   Tensor winner(shape_of({y.storage_count()}), Dtype::kU8);
-  kernels.max_forward(shape, layout, x.data().data(), y.data(),
-                      winner.data<std::uint8_t>());
-  return make_result("max_pool2d", y, {x}, [=, &kernels](const Tensor& dy) {
+  backend(x.data().device())
+      .pool.max_forward(shape, layout, x.data().data(), y.data(),
+                        winner.data<std::uint8_t>());
+  return make_result("max_pool2d", y, {x}, [=](const Tensor& dy) {
+    PoolKernels& kernels = backend(dy.device()).pool;
     GradSink dx(x);
     kernels.max_backward(shape, layout, dy.data(), winner.data<std::uint8_t>(),
                          dx.memory().data());

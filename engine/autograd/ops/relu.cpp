@@ -5,9 +5,10 @@ namespace ringlet {
 
 Variable relu(const Variable& x) {
   Tensor y(x.data().shape(), Dtype::kF32, x.data().layout());
-  ElementwiseKernels& kernels = backend(y.device()).elementwise;
-  kernels.relu(y.storage_count(), x.data().data(), y.data());
-  return make_result("relu", y, {x}, [=, &kernels](const Tensor& dy) {
+  backend(x.data().device())
+      .elementwise.relu(y.storage_count(), x.data().data(), y.data());
+  return make_result("relu", y, {x}, [=](const Tensor& dy) {
+    ElementwiseKernels& kernels = backend(dy.device()).elementwise;
     GradSink dx(x);
     kernels.relu_backward(y.storage_count(), y.data(), dy.data(),
                           dx.memory().data());
