@@ -29,28 +29,34 @@ int run(int argc, char** argv) {
   check_processor();
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "train") return train_command(argc - 1, argv + 1);
-  if (launch_info().rank > 0) return command == "--help" ? 0 : 1;
-  if (command == "--help" || command == "-h") {
-    fmt::print("{}", kUsage);
-    return 0;
+  if (command != "--help" && command != "-h") {
+    throw SharedError(fmt::format(
+        "{}, expected train; see ringlet --help",
+        command.empty() ? "no command"
+                        : fmt::format("unknown command '{}'", command)));
   }
-  if (command.empty()) {
-    fmt::print(stderr, "{}", kUsage);
-  } else {
-    fmt::print(stderr, "ringlet: unknown command '{}', expected train\n",
-               command);
+  if (launch_info().rank == 0) fmt::print("{}", kUsage);
+  return 0;
+}
+
+// Who this is; rank 0 where the launcher's account of it is the error.
+LaunchInfo self_or_first() {
+  try {
+    return launch_info();
+  } catch (const Error&) {
+    return {};
   }
-  return 1;
 }
 
 // Prints the error once for the whole job, then ends all ranks. An error that
-// every rank has is rank 0's to print; one that a rank has alone is its own,
-// but should several fail together the lowest comes first, and ends the others
-// while they wait.
+// every rank has is rank 0's to print, and the others wait until it has; one
+// that a rank has alone is its own, but should several fail together the lowest
+// comes first, and ends the others while they wait.
 [[noreturn]] void fail(const std::exception& error) {
-  constexpr milliseconds kHeadStart{100}, kLongest{1000};
-  const LaunchInfo self = launch_info();
+  constexpr milliseconds kHeadStart{100}, kLongest{1000}, kWait{2000};
+  const LaunchInfo self = self_or_first();
   const bool shared = dynamic_cast<const SharedError*>(&error) != nullptr;
+  if (shared && self.rank > 0) std::this_thread::sleep_for(kWait);
   std::this_thread::sleep_for(std::min(kHeadStart * self.rank, kLongest));
   if (!shared && self.size > 1) {
     fmt::print(stderr, "ringlet: rank {}: {}\n", self.rank, error.what());

@@ -24,8 +24,14 @@ namespace ringlet {
 namespace {
 
 std::unique_ptr<Communicator> open_communicator(const std::string& name) {
+  const LaunchInfo launched = launch_info();
+  if (name == "solo" && launched.size > 1) {
+    throw SharedError(fmt::format(
+        "--comm solo is for one rank, but {} started {}: expected ring or mpi",
+        launched.launcher, launched.size));
+  }
   if (!name.empty()) return make_communicator(name);
-  return make_communicator(launch_info().size > 1 ? "ring" : "solo");
+  return make_communicator(launched.size > 1 ? "ring" : "solo");
 }
 
 // The cores of this host shared among its ranks, unless somebody decided; not
@@ -52,41 +58,57 @@ std::string default_folder(const TrainOptions& options) {
                      data_name(options.data), fmt::localtime(now));
 }
 
-// All that a run needs before its first step; made or refused as a whole.
-struct Setup {
-  Dataset data;
-  std::unique_ptr<ResNet> model;
-  TrainPlan plan;
-  std::optional<RunDirectory> directory;  // rank 0's
-
-  Setup(const TrainOptions& options, const Communicator& communicator);
-};
-
-Setup::Setup(const TrainOptions& options, const Communicator& communicator) {
-  if (options.device == "cuda") {
+void check_device(const std::string& device) {
+  if (device == "cuda") {
     throw Error(
-        "--device cuda: this program was built without CUDA, expected "
-        "auto or cpu");
+        "--device cuda: this program was built without CUDA, expected auto or "
+        "cpu");
   }
-  data = load_data(options.data);
-  plan = make_plan(options, data.train.count(),
-                   static_cast<std::size_t>(communicator.size()));
-  model = make_resnet(
+}
+
+std::unique_ptr<ResNet> make_model(const TrainOptions& options,
+                                   std::size_t classes) {
+  auto model = make_resnet(
       options.model,
-      {.classes = data.train.classes.size(),
+      {.classes = classes,
        .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
        .zero_init_residual = options.zero_init_residual});
-  model->initialize(options.seed);
-  if (!options.init.empty()) load_weights(options.init, *model);
-  if (communicator.rank() > 0) return;
-  directory.emplace(options.out.empty() ? default_folder(options)
-                                        : options.out);
-  directory->write_config(to_json(options),
-                          {.ringlet = RINGLET_VERSION,
-                           .compiler = __VERSION__,
-                           .onednn = backend_version(),
-                           .mpi = mpi_version()},
-                          host_info());
+  if (options.init.empty()) {
+    model->initialize(options.seed);
+  } else {
+    load_weights(options.init, *model);
+  }
+  return model;
+}
+
+// All that a run needs before its first step. Made by all ranks together in
+// three parts, so that what is quickly refused waits for nothing.
+struct Setup {
+  std::optional<RunDirectory> directory;  // rank 0's
+  int columns = 0;                        // of its terminal
+  Dataset data;
+  TrainPlan plan;
+  std::unique_ptr<ResNet> model;
+
+  Setup(const TrainOptions& options, Communicator& communicator);
+};
+
+Setup::Setup(const TrainOptions& options, Communicator& communicator) {
+  const auto ranks = static_cast<std::size_t>(communicator.size());
+  agree(communicator, [&] {
+    check_device(options.device);
+    global_batch(options, ranks);
+    if (communicator.rank() > 0) return;
+    columns = terminal_columns();
+    directory.emplace(options.out.empty() ? default_folder(options)
+                                          : options.out);
+  });
+  agree(communicator, [&] {
+    data = load_data(options.data);
+    plan = make_plan(options, data.train.count(), ranks);
+  });
+  agree(communicator,
+        [&] { model = make_model(options, data.train.classes.size()); });
 }
 
 std::string rate_rule(const TrainOptions& options, const TrainPlan& plan) {
@@ -161,8 +183,7 @@ void print_ranks(Communicator& communicator, int threads) {
 
 int train_command(int argc, char** argv) {
   TrainOptions options;
-  int status = 0;
-  if (!parse_train_options(argc, argv, options, status)) return status;
+  if (!parse_train_options(argc, argv, options)) return 0;
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
@@ -173,15 +194,23 @@ int train_command(int argc, char** argv) {
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
-  std::optional<Setup> setup;
-  agree(*communicator, [&] { setup.emplace(options, *communicator); });
-  Trainer trainer(options, setup->plan, *setup->model, setup->data,
-                  *communicator);
+  Setup setup(options, *communicator);
+  Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator);
   std::optional<RunLog> log;
   TrainObserver observer;
-  if (setup->directory) {
-    print_start(options, *setup, *communicator, trainer.parallel());
-    log.emplace(*setup->directory, options, setup->plan, std::cout);
+  agree(*communicator, [&] {
+    if (!setup.directory) return;
+    setup.directory->write_config(to_json(options),
+                                  {.ringlet = RINGLET_VERSION,
+                                   .compiler = __VERSION__,
+                                   .onednn = backend_version(),
+                                   .mpi = mpi_version()},
+                                  host_info());
+    log.emplace(*setup.directory, options, setup.plan, setup.columns,
+                std::cout);
+  });
+  if (log) {
+    print_start(options, setup, *communicator, trainer.parallel());
     observer.step = [&](const StepResult& result) { log->step(result); };
     observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
   }
@@ -189,8 +218,8 @@ int train_command(int argc, char** argv) {
   trainer.run(observer);
 
   agree(*communicator, [&] {
-    if (!setup->directory) return;
-    save_weights(setup->directory->weights(), *setup->model,
+    if (!log) return;
+    save_weights(setup.directory->weights(), *setup.model,
                  {{"model", options.model}, {"stem", options.stem}});
     log->summary();
   });

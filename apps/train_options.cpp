@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "collectives/mpi_scope.h"
+#include "engine/parallel/agreement.h"
 #include "models/resnet.h"
 
 namespace ringlet {
@@ -15,9 +17,9 @@ namespace {
 
 constexpr const char* kDescription =
     "Trains a ResNet on CIFAR-10 or on built-in pictures. Under mpirun -np N "
-    "the batch\nis split over N ranks, whose gradients are summed while "
-    "backward goes on: the\nresult is that of one process with the whole "
-    "batch, but for batch norm, whose\nstatistics are each rank's own.";
+    "the\nbatch is split over N ranks, whose gradients are summed while "
+    "backward goes on:\nthe result is that of one process with the whole "
+    "batch, but for batch norm,\nwhose statistics are each rank's own.";
 
 constexpr const char* kExamples =
     R"(The run's folder gets config.json (all options, versions, host), metrics.jsonl
@@ -49,10 +51,16 @@ CLI::Validator expect(const std::string& expected,
       "");
 }
 
-CLI::Validator whole_number(std::uint64_t least) {
+// Above what anybody needs, and low enough that nothing overflows.
+constexpr std::uint64_t kLargestCount = 1'000'000'000;
+// The system may refuse so many threads, and OpenMP then dies without a word.
+constexpr std::uint64_t kMostThreads = 1024;
+
+CLI::Validator whole_number(std::uint64_t least,
+                            std::uint64_t most = kLargestCount) {
   return expect<std::uint64_t>(
-      fmt::format("a whole number, {} or more", least),
-      [least](std::uint64_t value) { return value >= least; });
+      fmt::format("a whole number from {} to {}", least, most),
+      [=](std::uint64_t value) { return value >= least && value <= most; });
 }
 
 const CLI::Validator kPositive = expect<double>(
@@ -61,6 +69,9 @@ const CLI::Validator kPositive = expect<double>(
 const CLI::Validator kNotNegative = expect<double>(
     "a number, 0 or more",
     [](double value) { return value >= 0 && std::isfinite(value); });
+const CLI::Validator kMib = expect<double>(
+    fmt::format("a number from 0 to {}", kLargestCount),
+    [](double value) { return value >= 0 && value <= kLargestCount; });
 const CLI::Validator kShare =
     expect<double>("a number from 0 to 1",
                    [](double value) { return value >= 0 && value <= 1; });
@@ -128,7 +139,7 @@ void add_data(CLI::App& app, TrainOptions& o) {
       ->default_str("on");
   app.add_option("--workers", o.workers,
                  "Threads per rank that prepare batches; 0: none")
-      ->check(whole_number(0));
+      ->check(whole_number(0, kMostThreads));
 }
 
 void add_length(CLI::App& app, TrainOptions& o) {
@@ -183,7 +194,7 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
       ->check(kShare);
   app.add_option("--seed", o.seed,
                  "Of initial weights, order of pictures and augmentation")
-      ->check(whole_number(0));
+      ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));
 }
 
 void add_machine(CLI::App& app, TrainOptions& o) {
@@ -195,12 +206,12 @@ void add_machine(CLI::App& app, TrainOptions& o) {
       ->default_str("ring; solo without mpirun");
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
-      ->check(kNotNegative);
+      ->check(kMib);
   app.add_option("--device", o.device, "Where to compute")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--threads", o.threads, "Threads of the kernels, per rank")
       ->default_str("cores / ranks on this host")
-      ->check(whole_number(1));
+      ->check(whole_number(1, kMostThreads));
   app.add_option("--conv", o.conv,
                  "Convolutions: auto (by a table, Winograd where it is faster) "
                  "or direct")
@@ -218,8 +229,7 @@ void add_output(CLI::App& app, TrainOptions& o) {
 
 }  // namespace
 
-bool parse_train_options(int argc, char** argv, TrainOptions& options,
-                         int& status) {
+bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   CLI::App app(kDescription, "ringlet train");
   app.footer(kExamples);
   app.option_defaults()->always_capture_default();
@@ -230,24 +240,19 @@ bool parse_train_options(int argc, char** argv, TrainOptions& options,
   add_optimizer(app, options);
   add_machine(app, options);
   add_output(app, options);
-  const bool speaks = launch_info().rank == 0;
   try {
     app.parse(argc, argv);
     return true;
   } catch (const CLI::CallForHelp&) {
-    if (speaks) fmt::print("{}", app.help());
-    status = 0;
+    if (launch_info().rank == 0) fmt::print("{}", app.help());
+    return false;
   } catch (const CLI::ParseError& error) {
     std::string what = error.what();
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
       what = fmt::format("unknown option '{}'", app.remaining().front());
     }
-    if (speaks) {
-      fmt::print(stderr, "ringlet train: {}; see ringlet train --help\n", what);
-    }
-    status = 1;
+    throw SharedError(fmt::format("{}; see ringlet train --help", what));
   }
-  return false;
 }
 
 }  // namespace ringlet

@@ -4,10 +4,9 @@
 
 namespace ringlet {
 
-// Reads the arguments of `ringlet train` (its name first). Returns false, with
-// the exit status in `status`, where there is nothing to train: after --help,
-// and after a mistake. What must be said then is said by rank 0 alone.
-bool parse_train_options(int argc, char** argv, TrainOptions& options,
-                         int& status);
+// Reads the arguments of `ringlet train` (its name first). Returns false after
+// --help, which rank 0 prints; throws a SharedError that names the option, its
+// value and what was expected.
+bool parse_train_options(int argc, char** argv, TrainOptions& options);
 
 }  // namespace ringlet

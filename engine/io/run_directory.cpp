@@ -41,8 +41,21 @@ HostInfo host_info() {
   return {hostname.data(), cpu_model(), static_cast<int>(cores)};
 }
 
+RunDirectory::NewFolders::NewFolders(const std::filesystem::path& path) {
+  std::error_code ignored;
+  for (auto folder = path;
+       !folder.empty() && !std::filesystem::exists(folder, ignored);
+       folder = folder.parent_path()) {
+    paths_.push_back(folder);
+  }
+}
+
+RunDirectory::NewFolders::~NewFolders() {
+  for (const auto& folder : paths_) ::rmdir(folder.c_str());
+}
+
 RunDirectory::RunDirectory(std::filesystem::path path)
-    : path_(std::move(path)) {
+    : path_(std::move(path)), new_folders_(path_) {
   std::error_code reason;
   std::filesystem::create_directories(path_, reason);
   if (!reason &&
@@ -54,6 +67,10 @@ RunDirectory::RunDirectory(std::filesystem::path path)
         fmt::format("{}: cannot write there: {}; name another run directory",
                     path_.string(), reason.message()));
   }
+  refuse_other_run();
+}
+
+void RunDirectory::refuse_other_run() const {
   for (const auto& file : {config(), metrics(), weights()}) {
     if (std::filesystem::exists(file)) {
       throw Error(fmt::format(
@@ -67,6 +84,7 @@ RunDirectory::RunDirectory(std::filesystem::path path)
 void RunDirectory::write_config(const nlohmann::ordered_json& options,
                                 const Versions& versions,
                                 const HostInfo& host) const {
+  refuse_other_run();
   const nlohmann::ordered_json document = {{"options", options},
                                            {"versions",
                                             {{"ringlet", versions.ringlet},

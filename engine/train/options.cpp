@@ -40,22 +40,27 @@ nlohmann::ordered_json to_json(const TrainOptions& o) {
           {"log_every", o.log_every}};
 }
 
-TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
-                    std::size_t ranks) {
-  TrainPlan plan{};
-  plan.global_batch = options.batch_per_rank > 0
-                          ? options.batch_per_rank * ranks
-                          : options.batch_size;
-  if (plan.global_batch == 0) plan.global_batch = kDefaultBatch;
-  if (plan.global_batch < ranks) {
+std::size_t global_batch(const TrainOptions& options, std::size_t ranks) {
+  if (options.batch_per_rank > 0) return options.batch_per_rank * ranks;
+  const std::size_t batch =
+      options.batch_size > 0 ? options.batch_size : kDefaultBatch;
+  if (batch < ranks) {
     throw Error(fmt::format(
         "--batch-size {}: expected at least one picture for each of the {} "
         "ranks",
-        plan.global_batch, ranks));
+        batch, ranks));
   }
+  return batch;
+}
+
+TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
+                    std::size_t ranks) {
+  TrainPlan plan{};
+  plan.global_batch = global_batch(options, ranks);
   if (plan.global_batch > pictures) {
     throw Error(fmt::format(
-        "--batch-size {}: expected at most the {} training pictures",
+        "a batch of {} pictures: expected at most the {} training pictures; "
+        "see --batch-size",
         plan.global_batch, pictures));
   }
   plan.steps_per_epoch = (pictures + plan.global_batch - 1) / plan.global_batch;

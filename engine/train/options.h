@@ -62,7 +62,8 @@ struct TrainPlan {
   ScheduleOptions schedule;
 };
 
-// Throws an Error naming the option and what was expected of it.
+// Both throw an Error naming the option and what was expected of it.
+std::size_t global_batch(const TrainOptions& options, std::size_t ranks);
 TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
                     std::size_t ranks);
 

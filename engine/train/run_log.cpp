@@ -19,11 +19,11 @@ nlohmann::ordered_json times_of(const StepTimer& timer) {
 }  // namespace
 
 RunLog::RunLog(const RunDirectory& directory, const TrainOptions& options,
-               const TrainPlan& plan, std::ostream& out)
+               const TrainPlan& plan, int columns, std::ostream& out)
     : out_(out),
       metrics_(directory.metrics()),
       progress_(std::make_unique<Progress>(plan.total_steps, options.log_every,
-                                           terminal_columns(), out)),
+                                           columns, out)),
       directory_(directory) {}
 
 void RunLog::step(const StepResult& result) {

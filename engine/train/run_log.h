@@ -22,8 +22,9 @@ namespace ringlet {
 //    "pictures": 1000}}
 class RunLog {
  public:
+  // `columns` are those of `out` as a terminal, 0 where it is none.
   RunLog(const RunDirectory& directory, const TrainOptions& options,
-         const TrainPlan& plan, std::ostream& out);
+         const TrainPlan& plan, int columns, std::ostream& out);
 
   void step(const StepResult& result);
   void epoch(const EpochResult& result);
@@ -35,7 +36,7 @@ class RunLog {
   std::ostream& out_;
   JsonLines metrics_;
   std::unique_ptr<Progress> progress_;
-  RunDirectory directory_;
+  const RunDirectory& directory_;
   std::size_t images_ = 0;
   double seconds_ = 0;
   std::optional<EvaluationResult> validation_;

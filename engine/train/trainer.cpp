@@ -110,7 +110,7 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer) {
     throw SharedError(fmt::format(
         "the loss is {} in step {}: the training has diverged; a smaller --lr "
         "(now {}) or some --warmup-epochs may help",
-        sums[0], steps_done_, plan_.schedule.base_lr));
+        std::fabs(sums[0]), steps_done_, plan_.schedule.base_lr));
   }
   return {.step = steps_done_,
           .epoch = 0,

@@ -1,10 +1,13 @@
 #include "kernels/runtime/buffer.h"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <new>
 #include <vector>
+
+#include "kernels/runtime/error.h"
 
 namespace ringlet {
 namespace {
@@ -30,7 +33,10 @@ class BlockCache {
     }
     auto* memory =
         static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes));
-    if (memory == nullptr) throw std::bad_alloc();
+    if (memory == nullptr) {
+      throw Error(
+          fmt::format("out of memory: the system refuses {} bytes", bytes));
+    }
     sizes_[memory] = {bytes, bytes};
     stats_.bytes_in_use += bytes;
     stats_.bytes_from_system += bytes;

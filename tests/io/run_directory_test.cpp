@@ -47,6 +47,31 @@ TEST_CASE("An empty folder becomes a run directory, a used one does not") {
   }
 }
 
+TEST_CASE("A run that writes nothing leaves no folder of its own") {
+  const TemporaryFolder folder;
+  const auto runs = folder.path() / "runs";
+  { const RunDirectory run(runs / "first" / ""); }
+  CHECK(!std::filesystem::exists(runs));
+  {
+    const RunDirectory run(runs / "first");
+    run.write_config({}, {}, {});
+    const RunDirectory other(runs / "second");
+  }
+  CHECK(std::filesystem::exists(runs / "first" / "config.json"));
+  CHECK(!std::filesystem::exists(runs / "second"));
+  { const RunDirectory run(folder.path()); }
+  CHECK(std::filesystem::exists(folder.path()));
+}
+
+TEST_CASE("Of two runs that begin in one folder the second is refused") {
+  const TemporaryFolder folder;
+  const RunDirectory first(folder.path()), second(folder.path());
+  first.write_config({{"run", 1}}, {}, {});
+  CHECK_THROWS_WITH(second.write_config({{"run", 2}}, {}, {}),
+                    ContainsSubstring("holds a run already"));
+  CHECK_THAT(read_file(first.config()), ContainsSubstring("\"run\": 1"));
+}
+
 TEST_CASE("A run directory that cannot be made is an error with its path") {
   const TemporaryFolder folder;
   write_file(folder.path() / "file", "");

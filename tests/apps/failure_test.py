@@ -1,0 +1,71 @@
+"""A training that fails on its way ends the whole job, with one message."""
+
+import json
+import resource
+import time
+
+import job
+
+QUICK = ["--model", "resnet20", "--batch-size", "2", "--threads", "1"]
+# Leaves its process ID, and lets a file that is too long be an error.
+TELL = ["sh", "-c", 'echo $$ > pid.$OMPI_COMM_WORLD_RANK; trap "" XFSZ; '
+        'exec "$0" "$@"']
+
+
+class FailureTest(job.JobTest):
+    def start_training(self, *options):
+        """A job of two ranks that has begun to write its steps."""
+        process = self.start("train", *QUICK, "--out", "run", *options,
+                             ranks=2, wrapper=TELL)
+        while not self.steps() and process.poll() is None:
+            time.sleep(0.01)
+        return process
+
+    def steps(self):
+        metrics = self.folder / "run/metrics.jsonl"
+        return metrics.read_text().count("\n") if metrics.exists() else 0
+
+    def limit(self, rank, what, value):
+        pid = int((self.folder / f"pid.{rank}").read_text())
+        resource.prlimit(pid, what, (value, value))
+
+    def assert_no_weights(self):
+        names = [file.name for file in (self.folder / "run").iterdir()]
+        self.assertEqual(sorted(names), ["config.json", "metrics.jsonl"])
+
+    def test_disk_is_full_while_training(self):
+        process = self.start_training("--steps", "100000")
+        self.limit(0, resource.RLIMIT_FSIZE, 1)
+        self.assert_fails(process, "ringlet: rank 0: run/metrics.jsonl: cannot "
+                                   "write: File too large")
+        self.assert_no_weights()
+
+    def test_disk_is_full_at_the_end(self):
+        process = self.start_training("--steps", "30")
+        self.limit(0, resource.RLIMIT_FSIZE, 100_000)
+        self.assert_fails(process, "ringlet: run/model.safetensors: cannot "
+                                   "write: File too large")
+        self.assert_no_weights()
+
+    def test_another_rank_runs_out_of_memory(self):
+        process = self.start_training("--steps", "100000")
+        self.limit(1, resource.RLIMIT_AS, 1)
+        # Who asks for memory first, the engine or a library, is not ours to
+        # say.
+        self.assert_fails(process, "ringlet: rank 1: .+")
+        self.assert_no_weights()
+
+    def test_divergence(self):
+        process = self.start("train", *QUICK, "--lr", "1e20", "--out", "run",
+                             ranks=2)
+        self.assert_fails(
+            process, r"ringlet: the loss is (nan|inf) in step \d+: the "
+            r"training has diverged; a smaller --lr \(now 1e\+20\) or some "
+            "--warmup-epochs may help")
+        self.assert_no_weights()
+        config = json.loads((self.folder / "run/config.json").read_text())
+        self.assertEqual(config["options"]["lr"], 1e20)
+
+
+if __name__ == "__main__":
+    job.main()

@@ -1,0 +1,202 @@
+"""A short training, from its first line to the files that it leaves."""
+
+import array
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import struct
+import tempfile
+
+import job
+
+PARAMETERS, BATCH_NORMS, STEPS, BATCH = 65, 21, 3, 8
+OPTIONS = ["train", "--model", "resnet20", "--steps", STEPS,
+           "--batch-size", BATCH]
+PHASES = ["data", "forward", "backward", "communication", "optimizer"]
+
+
+def read_safetensors(path):
+    """{name: (dtype, shape, values)} and the metadata; checks the layout."""
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", content)
+    header, data = json.loads(content[8:8 + length]), content[8 + length:]
+    metadata, tensors, read = header.pop("__metadata__"), {}, 0
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        values = array.array({"F32": "f", "I64": "q"}[entry["dtype"]])
+        values.frombytes(data[begin:end])
+        assert len(values) == math.prod(entry["shape"]), name
+        tensors[name] = entry["dtype"], entry["shape"], values
+        read += end - begin
+    assert read == len(data), "bytes that belong to no tensor"
+    return tensors, metadata
+
+
+class Run:
+    """What a run printed and left in its folder."""
+
+    def __init__(self, folder, output):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        *self.steps, self.epoch = [json.loads(line) for line in lines]
+        self.config = json.loads((folder / "config.json").read_text())
+        self.weights, self.metadata = read_safetensors(
+            folder / "model.safetensors")
+        self.folder, self.output = folder, output
+
+    def losses(self):
+        return [step["loss"] for step in self.steps]
+
+
+class TrainTest(job.JobTest):
+    first = None  # on two ranks over the ring
+
+    def setUp(self):
+        super().setUp()
+        if TrainTest.first is None:
+            kept = tempfile.TemporaryDirectory()
+            self.addClassCleanup(kept.cleanup)
+            folder = pathlib.Path(kept.name)
+            run = self.train(ranks=2)
+            run.folder = shutil.move(run.folder, folder / "first")
+            TrainTest.first = run
+
+    def train(self, *options, ranks=0, threads=1, out="runs/new"):
+        output = self.run_job(*OPTIONS, "--threads", threads, "--out", out,
+                              *options, ranks=ranks)
+        return Run(self.folder / out, output)
+
+    def test_printed_lines(self):
+        cores = os.cpu_count()
+        rank = (r"rank {}    \S+, 1 kernel thread\(s\), may run on core\(s\) "
+                rf"[\d,-]+ of {cores}\n")
+        held_out = "1000 held-out pictures"
+        accuracy = rf"{100 * self.first.epoch['validation']['accuracy']:.2f} %"
+        self.assertRegex(
+            self.first.output,
+            r"\Amodel     resnet20 \(cifar stem\), 272474 parameters in 65 "
+            r"tensors\n"
+            rf"data      synthetic: 20000 training and {held_out}, 10 classes, "
+            r"augmentation on\n"
+            r"batch     8 in all, 4 per rank on 2 ranks; 3 steps, 0.00 epochs\n"
+            r"rate      0.05 \(--lr, not scaled\), cosine\n"
+            r"gradients ring: \d+ buckets of 25 MiB\n"
+            + rank.format(0) + rank.format(1)
+            + (r"warning   .+\n" if cores < 2 else "") +
+            r"epoch 1  step 3/3  loss [\d.]+  [\d.]+ images/s  0s left\n"
+            r"epoch 1: training loss [\d.]+, accuracy [\d.]+ %; "
+            rf"on {held_out} loss [\d.]+, accuracy {accuracy}\n"
+            r"trained on 24 pictures in \d+s \([\d.]+ images/s\); "
+            rf"top-1 accuracy {accuracy} on {held_out}\n"
+            r"weights   runs/new/model.safetensors\n"
+            r"metrics   runs/new/metrics.jsonl\n\Z")
+
+    def test_files_of_the_run(self):
+        self.assertEqual(
+            sorted(file.name for file in self.first.folder.iterdir()),
+            ["config.json", "metrics.jsonl", "model.safetensors"])
+
+    def test_config(self):
+        options = self.first.config["options"]
+        known = re.findall(r"^  (?:-\w,)?--([a-z-]+)",
+                           self.run_job("train", "--help"), re.MULTILINE)
+        self.assertEqual(
+            sorted(options),
+            sorted(name.replace("-", "_") for name in known if name != "help"))
+        for name, value in (("model", "resnet20"), ("steps", STEPS),
+                            ("batch_size", BATCH), ("comm", "ring"),
+                            ("threads", 1), ("augment", True), ("lr", 0.05)):
+            self.assertEqual(options[name], value, name)
+        versions, host = self.first.config["versions"], self.first.config["host"]
+        self.assertEqual(sorted(versions),
+                         ["compiler", "mpi", "onednn", "ringlet"])
+        self.assertTrue(all(versions.values()))
+        self.assertEqual(host["hostname"], os.uname().nodename)
+        self.assertEqual(host["cores"], os.cpu_count())
+
+    def test_metrics(self):
+        for number, step in enumerate(self.first.steps, 1):
+            self.assertEqual(
+                (step["kind"], step["step"], step["epoch"], step["images"]),
+                ("step", number, 1, BATCH))
+            self.assertEqual(list(step["time"]), PHASES)
+            self.assertGreater(min(step["time"].values()), 0)
+            self.assertAlmostEqual(
+                step["images_per_second"] * sum(step["time"].values()), BATCH)
+            cosine = 0.05 * (1 + math.cos(math.pi * (number - 1) / STEPS)) / 2
+            self.assertAlmostEqual(step["lr"], cosine)
+        epoch = self.first.epoch
+        self.assertEqual((epoch["kind"], epoch["epoch"]), ("epoch", 1))
+        self.assertEqual(epoch["validation"]["pictures"], 1000)
+        self.assertAlmostEqual(epoch["train"]["loss"],
+                               sum(self.first.losses()) / STEPS)
+        self.assertEqual(len(self.first.steps), STEPS)
+
+    def test_weights(self):
+        weights = self.first.weights
+        buffers = {name for name in weights if name.endswith(
+            ("running_mean", "running_var", "num_batches_tracked"))}
+        self.assertEqual((len(weights) - len(buffers), len(buffers)),
+                         (PARAMETERS, 3 * BATCH_NORMS))
+        self.assertEqual(sum(len(weights[name][2])
+                             for name in weights.keys() - buffers), 272474)
+        self.assertEqual(weights["conv1.weight"][:2], ("F32", [16, 3, 3, 3]))
+        self.assertEqual(list(weights["bn1.num_batches_tracked"][2]), [STEPS])
+        for name, (_, _, values) in weights.items():
+            self.assertTrue(all(map(math.isfinite, values)), name)
+        self.assertEqual(self.first.metadata,
+                         {"model": "resnet20", "stem": "cifar"})
+
+    def test_two_ranks_over_mpi_and_too_many_threads(self):
+        cores = os.cpu_count()
+        run = self.train("--comm", "mpi", ranks=2, threads=cores)
+        self.assertIn("\ngradients mpi: ", run.output)
+        self.assertEqual(run.output.count("\nwarning   "), 1)
+        self.assertIn(f"\nwarning   2 ranks x {cores} threads on the {cores} "
+                      "cores of ", run.output)
+        for own, over_ring in zip(run.losses(), self.first.losses()):
+            self.assertAlmostEqual(own, over_ring, places=5)
+
+    def test_one_rank_with_and_without_mpirun(self):
+        alone = self.train(out="alone")
+        self.assertIn("\ngradients solo: ", alone.output)
+        ring = self.train("--comm", "ring", ranks=1, out="ring")
+        self.assertIn("\ngradients ring: ", ring.output)
+        self.assertIn(" 8 per rank on 1 ranks;", ring.output)
+        self.assertEqual(ring.losses(), alone.losses())
+        self.assertEqual(ring.weights, alone.weights)
+
+    def test_starts_from_weights(self):
+        weights = self.first.folder / "model.safetensors"
+        run = self.train("--init", weights, "--lr", "1e-30", "--weight-decay",
+                         "0")
+        self.assertEqual(run.config["options"]["init"], str(weights))
+        for name in ("conv1.weight", "layer3.2.bn2.weight", "fc.bias"):
+            self.assertEqual(run.weights[name], self.first.weights[name], name)
+        counter = "bn1.num_batches_tracked"
+        self.assertEqual(list(run.weights[counter][2]), [2 * STEPS])
+
+    def test_weights_of_another_model(self):
+        weights = self.first.folder / "model.safetensors"
+        for model, message in (
+                ("resnet18", r"tensor 'conv1.weight' is f32 \[16, 3, 3, 3\], "
+                             r"expected f32 \[64, 3, 3, 3\]"),
+                ("resnet32", "no tensor '[a-z0-9.]+', which the model has")):
+            self.assert_refused(
+                f"ringlet: {weights}: {message}",
+                self.start("train", "--model", model, "--init", weights))
+
+    def test_help(self):
+        for arguments, line in ((["--help"], "Usage: ringlet COMMAND"),
+                                (["train", "--help"], "  --batch-size UINT")):
+            help_of_all = self.run_job(*arguments, ranks=2)
+            self.assertEqual(help_of_all.count(line), 1)
+            self.assertEqual(help_of_all, self.run_job(*arguments))
+            for line in help_of_all.splitlines():
+                self.assertTrue(len(line) <= 80 or "{" in line, line)
+
+
+if __name__ == "__main__":
+    job.main()
