@@ -4,6 +4,7 @@
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "apps/commands.h"
@@ -111,6 +112,15 @@ Setup::Setup(const TrainOptions& options, Communicator& communicator) {
         [&] { model = make_model(options, data.train.classes.size()); });
 }
 
+// The options with what the program decided in place of what was left to it.
+TrainOptions resolved(TrainOptions options, const Setup& setup, int threads) {
+  options.batch_size = setup.plan.global_batch;
+  options.steps = setup.plan.total_steps;
+  options.threads = static_cast<std::size_t>(threads);
+  options.out = setup.directory->path().string();
+  return options;
+}
+
 std::string rate_rule(const TrainOptions& options, const TrainPlan& plan) {
   const double lr = plan.schedule.base_lr;
   if (options.base_batch == 0) return fmt::format("{} (--lr, not scaled)", lr);
@@ -129,7 +139,7 @@ void print_start(const TrainOptions& options, const Setup& setup,
       "augmentation {}\n"
       "batch     {} in all, {} per rank on {} ranks; {} steps, {:.2f} epochs\n"
       "rate      {}, {}{}\n"
-      "gradients {}: {} buckets of {} MiB\n",
+      "gradients {}, in {} buckets (--bucket-mb {})\n",
       options.model, options.stem, parallel.arena().count(),
       parallel.arena().slots().size(), options.data, setup.data.train.count(),
       setup.data.test.count(), setup.data.train.classes.size(),
@@ -179,6 +189,12 @@ void print_ranks(Communicator& communicator, int threads) {
   std::fflush(stdout);
 }
 
+// Paths may hold bytes that are no UTF-8; JSON may not.
+std::string to_text(const TrainOptions& options) {
+  return to_json(options).dump(0, ' ', false,
+                               nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 int train_command(int argc, char** argv) {
@@ -190,7 +206,7 @@ int train_command(int argc, char** argv) {
   const std::unique_ptr<Communicator> communicator =
       open_communicator(options.comm);
   require_equal(*communicator, "the configuration",
-                to_json(options).dump(0) + "\n" RINGLET_VERSION);
+                to_text(options) + "\n" RINGLET_VERSION);
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
@@ -200,7 +216,9 @@ int train_command(int argc, char** argv) {
   TrainObserver observer;
   agree(*communicator, [&] {
     if (!setup.directory) return;
-    setup.directory->write_config(to_json(options),
+    nlohmann::ordered_json config = to_json(resolved(options, setup, threads));
+    config["ranks"] = communicator->size();
+    setup.directory->write_config(config,
                                   {.ringlet = RINGLET_VERSION,
                                    .compiler = __VERSION__,
                                    .onednn = backend_version(),

@@ -8,7 +8,7 @@
 namespace ringlet {
 
 // Columns of the terminal on standard output: RINGLET_TERMINAL where it is set
-// (mpirun puts a pipe between its ranks and the terminal, so whoever starts it
+// (mpirun stands between its ranks and the terminal, so whoever starts it
 // passes the width on), else the terminal's own size; 0 where there is none.
 // Throws an Error where RINGLET_TERMINAL is not a number of columns.
 int terminal_columns();

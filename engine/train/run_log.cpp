@@ -2,6 +2,8 @@
 
 #include <fmt/ostream.h>
 
+#include <nlohmann/json.hpp>
+
 namespace ringlet {
 namespace {
 
@@ -71,7 +73,8 @@ void RunLog::epoch(const EpochResult& result) {
   progress_->message(text);
 }
 
-void RunLog::summary() const {
+void RunLog::summary() {
+  progress_.reset();  // ends the bar's line
   fmt::print(out_,
              "trained on {} pictures in {} ({:.1f} images/s); top-1 accuracy "
              "{:.2f} % on {} held-out pictures\n"

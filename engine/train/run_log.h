@@ -29,8 +29,8 @@ class RunLog {
   void step(const StepResult& result);
   void epoch(const EpochResult& result);
 
-  // The last lines: what came of it.
-  void summary() const;
+  // Ends the progress and prints the last lines: what came of it.
+  void summary();
 
  private:
   std::ostream& out_;
