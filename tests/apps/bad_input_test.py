@@ -5,7 +5,8 @@ import re
 
 import job
 
-CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+CIFAR10_FILES = [*(f"data_batch_{i}.bin" for i in range(1, 6)),
+                 "test_batch.bin"]
 RECORD = 1 + 3072
 FILE_SIZE = 10_000 * RECORD
 QUICK = ["--model", "resnet20", "--batch-size", "8", "--threads", "1"]
@@ -55,8 +56,8 @@ class CommandTest(job.JobTest):
                 ("--comm nccl", "--comm: nccl not in {ring,mpi,solo}")):
             with self.subTest(arguments):
                 self.assert_refused(
-                    f"ringlet: {re.escape(message)}.*; see ringlet train --help",
-                    self.start("train", *arguments.split()))
+                    rf"ringlet: {re.escape(message)}.*; see ringlet train "
+                    "--help", self.start("train", *arguments.split()))
 
     def test_options_under_mpirun(self):
         self.assert_line(
@@ -93,6 +94,14 @@ class CommandTest(job.JobTest):
         self.assert_line(
             "RINGLET_TERMINAL is 'wide', expected a number of columns, 0 to "
             "1000", "train", environment={"RINGLET_TERMINAL": "wide"})
+
+    def test_first_rank_comes_late(self):
+        one = [self.program, "train", "--nonsense"]
+        self.assert_refused(
+            "ringlet: unknown option '--nonsense'; see ringlet train --help",
+            self.start_command(
+                "mpirun", "-np", 1, "sh", "-c", 'sleep 1.3; exec "$0" "$@"',
+                *one, ":", "-np", 1, *one))
 
     def test_ranks_that_differ(self):
         one = ["-np", 1, self.program, "train"]

@@ -48,10 +48,10 @@ class FailureTest(job.JobTest):
         self.assert_no_weights()
 
     def test_another_rank_runs_out_of_memory(self):
-        process = self.start_training("--steps", "100000")
+        process = self.start_training("--steps", "100")
         self.limit(1, resource.RLIMIT_AS, 1)
-        # Who asks for memory first, the engine or a library, is not ours to
-        # say.
+        # Where it ends, in a step or in the evaluation with its larger
+        # batches, in the engine or in a library, depends on what is left over.
         self.assert_fails(process, "ringlet: rank 1: .+")
         self.assert_no_weights()
 
