@@ -231,6 +231,9 @@ int train_command(int argc, char** argv) {
     print_start(options, setup, *communicator, trainer.parallel());
     observer.step = [&](const StepResult& result) { log->step(result); };
     observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
+    observer.evaluating = [&](std::size_t done, std::size_t count) {
+      log->evaluating(done, count);
+    };
   }
   print_ranks(*communicator, threads);
   trainer.run(observer);

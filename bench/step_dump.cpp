@@ -34,7 +34,14 @@ struct Samples {
 
 // The i-th of `parts` equal parts of the batch.
 Samples part_of(const Samples& all, std::size_t i, std::size_t parts) {
-  const auto count = static_cast<std::size_t>(all.labels.dim(0)) / parts;
+  const auto samples = static_cast<std::size_t>(all.labels.dim(0));
+  if (samples == 0 || samples % parts != 0) {
+    throw Error(fmt::format(
+        "a batch of {} samples cannot be cut into {} equal parts, one for each "
+        "of --steps",
+        samples, parts));
+  }
+  const std::size_t count = samples / parts;
   Shape shape = all.images.shape();
   shape[0] = static_cast<std::int64_t>(count);
   Samples part{Tensor(shape), Tensor({shape[0]}, Dtype::kI32)};

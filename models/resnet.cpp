@@ -2,7 +2,8 @@
 
 #include <fmt/ranges.h>
 
-#include <map>
+#include <algorithm>
+#include <utility>
 
 #include "engine/nn/init.h"
 #include "kernels/runtime/check.h"
@@ -83,9 +84,11 @@ class Bottleneck final : public ResidualBlock {
   BatchNorm2d bn3_;
 };
 
-const std::map<std::string, ResNet::Architecture>& architectures() {
+using NamedArchitecture = std::pair<std::string, ResNet::Architecture>;
+
+const std::vector<NamedArchitecture>& architectures() {
   constexpr std::size_t kWide = 64, kNarrow = 16;
-  static const std::map<std::string, ResNet::Architecture> all{
+  static const std::vector<NamedArchitecture> all{
       {"resnet18", {false, {2, 2, 2, 2}, kWide}},
       {"resnet34", {false, {3, 4, 6, 3}, kWide}},
       {"resnet50", {true, {3, 4, 6, 3}, kWide}},
@@ -171,12 +174,16 @@ void ResNet::after_initialize() {
 
 std::unique_ptr<ResNet> make_resnet(const std::string& name,
                                     const ResNetOptions& options) {
-  const auto found = architectures().find(name);
-  if (found == architectures().end()) {
+  const std::vector<NamedArchitecture>& all = architectures();
+  const auto found =
+      std::find_if(all.begin(), all.end(),
+                   [&](const auto& entry) { return entry.first == name; });
+  if (found == all.end()) {
     throw Error(fmt::format("unknown model '{}', expected one of {}", name,
                             fmt::join(resnet_names(), ", ")));
   }
-  const bool for_cifar_only = found->second.blocks.size() == 3;
+  constexpr std::size_t kCifarStages = 3;  // on maps of 32, 16 and 8
+  const bool for_cifar_only = found->second.blocks.size() == kCifarStages;
   if (for_cifar_only && options.stem == Stem::kImageNet) {
     throw Error(fmt::format(
         "model '{}' is made for small pictures: expected --stem cifar", name));
@@ -185,8 +192,11 @@ std::unique_ptr<ResNet> make_resnet(const std::string& name,
 }
 
 std::vector<std::string> resnet_names() {
-  return {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-          "resnet20", "resnet32", "resnet44", "resnet56"};
+  std::vector<std::string> names;
+  for (const auto& [name, architecture] : architectures()) {
+    names.push_back(name);
+  }
+  return names;
 }
 
 }  // namespace ringlet

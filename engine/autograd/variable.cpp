@@ -189,8 +189,6 @@ std::vector<Variable> Variable::graph_order(const Variable& loss) {
   return order;
 }
 
-bool grad_enabled() { return t_grad_enabled; }
-
 NoGradGuard::NoGradGuard() : before_(t_grad_enabled) { t_grad_enabled = false; }
 NoGradGuard::~NoGradGuard() { t_grad_enabled = before_; }
 

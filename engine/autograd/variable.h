@@ -108,10 +108,7 @@ bool records_gradient(const std::vector<Variable>& inputs);
 // has a gradient gets the new one added.
 void backward(const Variable& loss);
 
-// Whether ops on this thread record; on by default.
-bool grad_enabled();
-
-// Turns recording off for a scope: evaluation.
+// Turns recording by ops on this thread off for a scope: evaluation.
 class NoGradGuard {
  public:
   NoGradGuard();

@@ -78,6 +78,10 @@ void Progress::update(const StepReport& report) {
   }
 }
 
+void Progress::status(const std::string& text) {
+  if (columns_ > 0) draw(text);
+}
+
 void Progress::message(const std::string& text) {
   clear_bar();
   out_ << text << std::endl;
@@ -105,16 +109,18 @@ std::string Progress::tail() const {
                      format_duration(left * sum.seconds / steps));
 }
 
-// The last column stays free: a character there makes some terminals wrap.
 void Progress::draw_bar() {
   const std::string left = head(), right = tail();
   const int room =
       columns_ - 1 - static_cast<int>(left.size() + right.size() + 2);
   const double done = std::min(1.0, static_cast<double>(window_.back().step) /
                                         static_cast<double>(total_steps_));
-  std::string line = room < kSmallestBar
-                         ? left + "  " + right
-                         : left + " " + bar(done, room) + " " + right;
+  draw(room < kSmallestBar ? left + "  " + right
+                           : left + " " + bar(done, room) + " " + right);
+}
+
+// The last column stays free: a character there makes some terminals wrap.
+void Progress::draw(std::string line) {
   line.resize(std::min(line.size(), static_cast<std::size_t>(columns_ - 1)));
   out_ << kClearLine << line << std::flush;
   bar_shown_ = true;

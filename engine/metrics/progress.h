@@ -42,6 +42,9 @@ class Progress {
 
   void update(const StepReport& report);
 
+  // Shows a text in the bar's place, on a terminal only.
+  void status(const std::string& text);
+
   // Prints a line of its own, above the bar.
   void message(const std::string& text);
 
@@ -49,6 +52,7 @@ class Progress {
   std::string head() const;
   std::string tail() const;
   void draw_bar();
+  void draw(std::string line);
   void clear_bar();
 
   std::size_t total_steps_;

@@ -30,8 +30,9 @@ class EvaluationMode {
 
 }  // namespace
 
-EvaluationResult evaluate(Module& model, const ImageSet& images,
-                          Communicator& communicator) {
+EvaluationResult evaluate(
+    Module& model, const ImageSet& images, Communicator& communicator,
+    const std::function<void(std::size_t done)>& on_progress) {
   const EvaluationMode mode(model);
   const auto ranks = static_cast<std::size_t>(communicator.size());
   DataLoader loader(
@@ -43,16 +44,20 @@ EvaluationResult evaluate(Module& model, const ImageSet& images,
                           .shuffle = false}),
       {});
   double loss = 0;
+  std::size_t done = 0;
   std::array<std::int64_t, 2> right_and_seen{};
   loader.start(0);
   while (const std::optional<Batch> batch = loader.next()) {
-    if (batch->labels.count() == 0) continue;
-    const Variable logits = model.forward(Variable(batch->images));
-    const CrossEntropyOutput out =
-        cross_entropy(logits, batch->labels, {.global_batch = images.count()});
-    loss += out.loss_value;
-    right_and_seen[0] += static_cast<std::int64_t>(out.correct);
-    right_and_seen[1] += batch->labels.dim(0);
+    if (batch->labels.count() > 0) {
+      const Variable logits = model.forward(Variable(batch->images));
+      const CrossEntropyOutput out = cross_entropy(
+          logits, batch->labels, {.global_batch = images.count()});
+      loss += out.loss_value;
+      right_and_seen[0] += static_cast<std::int64_t>(out.correct);
+      right_and_seen[1] += batch->labels.dim(0);
+    }
+    done += batch->global_count;
+    if (on_progress) on_progress(done);
   }
   communicator.all_reduce(&loss, 1, Dtype::kF64, ReduceOp::kSum);
   communicator.all_reduce(right_and_seen.data(), right_and_seen.size(),

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "collectives/communicator.h"
 #include "engine/data/image_set.h"
 #include "engine/nn/module.h"
@@ -14,8 +16,10 @@ struct EvaluationResult {
 
 // Mean loss and top-1 accuracy over a set in evaluation mode. The ranks share
 // the pictures so that each is counted exactly once; all get the same result.
-// Leaves the model in the mode it was in.
-EvaluationResult evaluate(Module& model, const ImageSet& images,
-                          Communicator& communicator);
+// Leaves the model in the mode it was in. `on_progress` is told after each
+// batch how many pictures the ranks are through with together.
+EvaluationResult evaluate(
+    Module& model, const ImageSet& images, Communicator& communicator,
+    const std::function<void(std::size_t done)>& on_progress = nullptr);
 
 }  // namespace ringlet

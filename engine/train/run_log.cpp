@@ -73,6 +73,10 @@ void RunLog::epoch(const EpochResult& result) {
   progress_->message(text);
 }
 
+void RunLog::evaluating(std::size_t done, std::size_t count) {
+  progress_->status(fmt::format("evaluating: picture {} of {}", done, count));
+}
+
 void RunLog::summary() {
   progress_.reset();  // ends the bar's line
   fmt::print(out_,

@@ -28,6 +28,7 @@ class RunLog {
 
   void step(const StepResult& result);
   void epoch(const EpochResult& result);
+  void evaluating(std::size_t done, std::size_t count);
 
   // Ends the progress and prints the last lines: what came of it.
   void summary();

@@ -74,7 +74,10 @@ void Trainer::run(const TrainObserver& observer) {
     const bool last = steps_done_ == plan_.total_steps;
     if (last || epoch % options_.eval_every == 0) {
       parallel_.broadcast_buffers();
-      result.validation = evaluate(model_, data_.test, communicator_);
+      result.validation =
+          evaluate(model_, data_.test, communicator_, [&](std::size_t done) {
+            observer.evaluating(done, data_.test.count());
+          });
     }
     observer.epoch(result);
   }

@@ -36,6 +36,9 @@ struct EpochResult {
 struct TrainObserver {
   std::function<void(const StepResult&)> step = [](const StepResult&) {};
   std::function<void(const EpochResult&)> epoch = [](const EpochResult&) {};
+  // While an evaluation goes on: pictures seen so far, and of how many.
+  std::function<void(std::size_t done, std::size_t count)> evaluating =
+      [](std::size_t, std::size_t) {};
 };
 
 // The training loop, data-parallel over the communicator's ranks.

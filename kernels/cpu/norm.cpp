@@ -1,42 +1,11 @@
 #include "kernels/norm.h"
 
-#include <algorithm>
-
 #include "kernels/cpu/families.h"
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/tiles.h"
 #include "kernels/runtime/buffer.h"
-#include "kernels/runtime/check.h"
 
 namespace ringlet::cpu {
 namespace {
-
-// A blocked activation is cut into tiles: the pixels of one picture and one
-// block of B channels, contiguous in memory. Tiles are the unit of work of the
-// threads and of the partial sums, so that results do not depend on how many
-// threads there are.
-struct Tiles {
-  std::size_t n, c, blocks, pixels, block;
-
-  Tiles(const ActivationShape& shape, Layout layout)
-      : n(shape.n),
-        c(shape.c),
-        blocks(round_up(shape.c, block_of(layout)) / block_of(layout)),
-        pixels(shape.pixels()),
-        block(block_of(layout)) {
-    RINGLET_CHECK(layout != Layout::kPlain,
-                  "batch_norm wants the backend's activation layout");
-  }
-
-  std::size_t count() const { return n * blocks; }
-  std::size_t offset(std::size_t tile) const { return tile * pixels * block; }
-  std::size_t first_channel(std::size_t tile) const {
-    return tile % blocks * block;
-  }
-  // Channels of the tile that exist: the block size but in the last block.
-  std::size_t channels(std::size_t tile) const {
-    return std::min(block, c - first_channel(tile));
-  }
-};
 
 // Two sums per lane of a tile.
 template <std::size_t B>
@@ -132,14 +101,11 @@ class Norm final : public NormKernels {
   void apply(const BatchNormForward& args, const float* mean,
              const float* inv_std) override {
     const Tiles tiles(args.shape, args.layout);
-    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
-#pragma omp parallel for
-      for (std::size_t t = 0; t < tiles.count(); ++t) {
-        const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-        const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
-        const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
-        apply_tile<B>(args, scale, shift, tiles.offset(t), tiles.pixels);
-      }
+    tiles.each([&]<std::size_t B>(std::size_t t) {
+      const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+      const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
+      const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
+      apply_tile<B>(args, scale, shift, tiles.offset(t), tiles.pixels);
     });
   }
 
@@ -159,16 +125,13 @@ class Norm final : public NormKernels {
     const float share = args.constant_statistics
                             ? 0.0f
                             : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
-    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
-#pragma omp parallel for
-      for (std::size_t t = 0; t < tiles.count(); ++t) {
-        const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-        const Vec<B> inv_std = lanes.of(args.inv_std);
-        input_gradient<B>(args, lanes.of(args.gamma) * inv_std,
-                          lanes.of(args.mean), lanes.of(args.dbeta) * share,
-                          lanes.of(args.dgamma) * inv_std * share,
-                          tiles.offset(t), tiles.pixels);
-      }
+    tiles.each([&]<std::size_t B>(std::size_t t) {
+      const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+      const Vec<B> inv_std = lanes.of(args.inv_std);
+      input_gradient<B>(args, lanes.of(args.gamma) * inv_std,
+                        lanes.of(args.mean), lanes.of(args.dbeta) * share,
+                        lanes.of(args.dgamma) * inv_std * share,
+                        tiles.offset(t), tiles.pixels);
     });
   }
 
@@ -178,13 +141,10 @@ class Norm final : public NormKernels {
   void sum_tiles(const Tiles& tiles, TileSums tile_sums) {
     const std::size_t bytes = tiles.count() * 2 * tiles.block * sizeof(float);
     if (bytes > parts_.bytes()) parts_ = Buffer::allocate(bytes);
-    with_block(tiles.block, [&]<std::size_t B>(Size<B>) {
-#pragma omp parallel for
-      for (std::size_t t = 0; t < tiles.count(); ++t) {
-        const Sums<B> sums = tile_sums.template operator()<B>(t);
-        store<B>(parts() + t * 2 * B, sums.first);
-        store<B>(parts() + t * 2 * B + B, sums.second);
-      }
+    tiles.each([&]<std::size_t B>(std::size_t t) {
+      const Sums<B> sums = tile_sums.template operator()<B>(t);
+      store<B>(parts() + t * 2 * B, sums.first);
+      store<B>(parts() + t * 2 * B + B, sums.second);
     });
   }
 

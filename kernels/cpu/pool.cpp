@@ -4,8 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu/families.h"
-#include "kernels/cpu/vec.h"
-#include "kernels/runtime/check.h"
+#include "kernels/cpu/tiles.h"
 
 namespace ringlet::cpu {
 namespace {
@@ -76,7 +75,7 @@ class Pool final : public PoolKernels {
                    float* y, std::uint8_t* winner) override {
     check(shape);
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    each_tile(shape.x, layout, [&]<std::size_t B>(std::size_t tile) {
+    Tiles(shape.x, layout).each([&]<std::size_t B>(std::size_t tile) {
       const float* x_tile = x + tile * shape.x.pixels() * B;
       for (std::size_t p = 0; p < y_pixels; ++p) {
         const std::size_t at = (tile * y_pixels + p) * B;
@@ -89,7 +88,7 @@ class Pool final : public PoolKernels {
   void max_backward(const MaxPoolShape& shape, Layout layout, const float* dy,
                     const std::uint8_t* winner, float* dx) override {
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    each_tile(shape.x, layout, [&]<std::size_t B>(std::size_t tile) {
+    Tiles(shape.x, layout).each([&]<std::size_t B>(std::size_t tile) {
       float* dx_tile = dx + tile * shape.x.pixels() * B;
       std::fill_n(dx_tile, shape.x.pixels() * B, 0.0f);
       for (std::size_t p = 0; p < y_pixels; ++p) {
@@ -102,25 +101,27 @@ class Pool final : public PoolKernels {
 
   void average_forward(const ActivationShape& shape, Layout layout,
                        const float* x, float* y) override {
-    const std::size_t pixels = shape.pixels();
-    each_tile(shape, layout, [&]<std::size_t B>(std::size_t tile) {
+    const Tiles tiles(shape, layout);
+    const std::size_t pixels = tiles.pixels;
+    tiles.each([&]<std::size_t B>(std::size_t tile) {
       Vec<B> sum{};
       for (std::size_t p = 0; p < pixels; ++p) {
         sum += load<B>(x + (tile * pixels + p) * B);
       }
       const Vec<B> mean = sum / static_cast<float>(pixels);
-      const Channels channels = channels_of(shape, B, tile);
-      std::memcpy(y + channels.first, &mean, channels.count * sizeof(float));
+      std::memcpy(y + first_average(tiles, tile), &mean,
+                  tiles.channels(tile) * sizeof(float));
     });
   }
 
   void average_backward(const ActivationShape& shape, Layout layout,
                         const float* dy, float* dx) override {
-    const std::size_t pixels = shape.pixels();
-    each_tile(shape, layout, [&]<std::size_t B>(std::size_t tile) {
-      const Channels channels = channels_of(shape, B, tile);
-      const Vec<B> share = load_part<B>(dy + channels.first, channels.count) /
-                           static_cast<float>(pixels);
+    const Tiles tiles(shape, layout);
+    const std::size_t pixels = tiles.pixels;
+    tiles.each([&]<std::size_t B>(std::size_t tile) {
+      const Vec<B> share =
+          load_part<B>(dy + first_average(tiles, tile), tiles.channels(tile)) /
+          static_cast<float>(pixels);
       for (std::size_t p = 0; p < pixels; ++p) {
         store<B>(dx + (tile * pixels + p) * B, share);
       }
@@ -128,17 +129,9 @@ class Pool final : public PoolKernels {
   }
 
  private:
-  // Where the channels of a tile lie in a plain [n, c] array.
-  struct Channels {
-    std::size_t first, count;
-  };
-
-  static Channels channels_of(const ActivationShape& shape, std::size_t block,
-                              std::size_t tile) {
-    const std::size_t blocks = round_up(shape.c, block) / block;
-    const std::size_t channel = tile % blocks * block;
-    return {tile / blocks * shape.c + channel,
-            std::min(block, shape.c - channel)};
+  // Where a tile's channels begin in a plain [n, c] array.
+  static std::size_t first_average(const Tiles& tiles, std::size_t tile) {
+    return tiles.picture(tile) * tiles.c + tiles.first_channel(tile);
   }
 
   static void check(const MaxPoolShape& shape) {
@@ -148,22 +141,6 @@ class Pool final : public PoolKernels {
         "max_pool: kernel {} (at most {}), padding {} (at most half "
         "of the kernel)",
         shape.kernel, kLargestKernel, shape.padding);
-  }
-
-  // Runs body.operator()<B>(tile) for each (picture, block of channels).
-  template <typename Body>
-  static void each_tile(const ActivationShape& shape, Layout layout,
-                        Body body) {
-    RINGLET_CHECK(layout != Layout::kPlain,
-                  "pooling wants the backend's activation layout");
-    const std::size_t block = block_of(layout);
-    const std::size_t tiles = shape.n * (round_up(shape.c, block) / block);
-    with_block(block, [&]<std::size_t B>(Size<B>) {
-#pragma omp parallel for
-      for (std::size_t tile = 0; tile < tiles; ++tile) {
-        body.template operator()<B>(tile);
-      }
-    });
   }
 };
 

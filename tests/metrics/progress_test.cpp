@@ -112,3 +112,14 @@ TEST_CASE("Durations are short") {
   CHECK(format_duration(182) == "3m02s");
   CHECK(format_duration(3900) == "1h05m");
 }
+
+TEST_CASE("A status takes the bar's place, and no line of its own") {
+  std::ostringstream terminal, plain;
+  Progress bar(4, 1, 20, terminal);
+  bar.update(step(1));
+  bar.status("evaluating: picture 100 of 1000");
+  CHECK(last_line(terminal.str()) == "evaluating: picture");
+  CHECK(terminal.str().find('\n') == std::string::npos);
+  Progress(4, 1, 0, plain).status("evaluating");
+  CHECK(plain.str().empty());
+}
