@@ -25,7 +25,7 @@ struct TrainOptions {
   std::size_t batch_size = 0;      // of all ranks together
   std::size_t batch_per_rank = 0;  // the other way to say it
 
-  double lr = 0.02;
+  double lr = 0.005;
   std::size_t base_batch = 0;  // lr is meant for this batch; 0: no scaling
   std::string schedule = "onecycle";
   std::vector<double> milestones;
