@@ -3,7 +3,7 @@
 // direct ones. The two are timed in turn; printed is the median of the pairs'
 // ratios, and the smallest and largest, for each pass.
 //
-//   conv_table [BATCH]      pictures per batch, 32 by default
+//   conv_table [BATCH...]      pictures per batch, 16 32 64 by default
 
 #include <fmt/format.h>
 
@@ -85,11 +85,16 @@ void compare_map(const Map& map, std::size_t batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t batch =
-      argc > 1 ? static_cast<std::size_t>(std::atoi(argv[1])) : 32;
-  fmt::print(
-      "Winograd's speed over direct, median (range) of {} pairs; batch {}, {} "
-      "threads, {}\n",
-      kPairs, batch, kernel_threads(), backend_version());
-  for (const Map& map : kMaps) compare_map(map, batch);
+  std::vector<std::size_t> batches{16, 32, 64};
+  if (argc > 1) batches.clear();
+  for (int i = 1; i < argc; ++i) {
+    batches.push_back(static_cast<std::size_t>(std::atoi(argv[i])));
+  }
+  for (const std::size_t batch : batches) {
+    fmt::print(
+        "Winograd's speed over direct, median (range) of {} pairs; batch {}, "
+        "{} threads, {}\n",
+        kPairs, batch, kernel_threads(), backend_version());
+    for (const Map& map : kMaps) compare_map(map, batch);
+  }
 }
