@@ -79,21 +79,28 @@ TEST_CASE("conv2d by Winograd agrees with the float64 reference") {
 
 TEST_CASE("the table's convolutions take Winograd, the others do not") {
   // Rounding tells the algorithms apart; below AVX-512 there is only one.
-  const auto run = [](std::size_t size, ConvAlgorithm algorithm) {
+  const auto run = [](std::size_t n, std::size_t size,
+                      ConvAlgorithm algorithm) {
     set_conv_algorithm(algorithm);
     const NoGradGuard no_grad;
     const Variable y =
-        conv2d(activation(random_array({2, 32, size, size}, 1)),
+        conv2d(activation(random_array({n, 32, size, size}, 1)),
                Variable(to_tensor(random_array({32, 32, 3, 3}, 2))), {},
                {.stride = 1, .padding = 1});
     set_conv_algorithm(ConvAlgorithm::kAutomatic);
     return y.data().to_vector();
   };
   const bool avx512 = backend().activation_layout == Layout::kBlocked16;
-  CHECK((run(8, ConvAlgorithm::kWinograd) != run(8, ConvAlgorithm::kDirect)) ==
-        avx512);
-  CHECK(run(8, ConvAlgorithm::kAutomatic) == run(8, ConvAlgorithm::kWinograd));
-  CHECK(run(4, ConvAlgorithm::kAutomatic) == run(4, ConvAlgorithm::kDirect));
+  // Of 32 tiles of 4x4 outputs and more, here 8 x 2 x 2 and 32 x 1 x 1.
+  for (const auto& [n, size] :
+       {std::pair<std::size_t, std::size_t>{8, 8}, {32, 4}, {7, 8}, {31, 4}}) {
+    const auto automatic = run(n, size, ConvAlgorithm::kAutomatic);
+    const auto winograd = run(n, size, ConvAlgorithm::kWinograd);
+    const auto direct = run(n, size, ConvAlgorithm::kDirect);
+    INFO(n << " of " << size);
+    CHECK((winograd != direct) == avx512);
+    CHECK(automatic == (n % 8 == 0 ? winograd : direct));
+  }
 }
 
 namespace {
