@@ -151,17 +151,23 @@ class TrainTest(job.JobTest):
         self.assertEqual(self.first.metadata,
                          {"model": "resnet20", "stem": "cifar"})
 
-    def test_two_ranks_over_mpi_and_too_many_threads(self):
+    def test_two_ranks_over_mpi(self):
+        run = self.train("--comm", "mpi", ranks=2)
+        self.assertIn("\ngradients mpi, ", run.output)
+        for own, over_ring in zip(run.losses(), self.first.losses()):
+            self.assertAlmostEqual(own, over_ring, places=5)
+
+    def test_too_many_threads(self):
         cores = os.cpu_count()
         # Threads that wait for their turn without spinning are slow enough.
-        run = self.train("--comm", "mpi", ranks=2, threads=cores,
+        run = self.train(ranks=2, threads=cores,
                          environment={"OMP_WAIT_POLICY": "passive"})
-        self.assertIn("\ngradients mpi, ", run.output)
         self.assertEqual(run.output.count("\nwarning   "), 1)
         self.assertIn(f"\nwarning   2 ranks x {cores} threads on the {cores} "
                       "cores of ", run.output)
-        for own, over_ring in zip(run.losses(), self.first.losses()):
-            self.assertAlmostEqual(own, over_ring, places=5)
+        # Other threads, another order of sums, which three steps amplify.
+        for own, first in zip(run.losses(), self.first.losses()):
+            self.assertAlmostEqual(own, first, delta=0.01)
 
     def test_one_rank_with_and_without_mpirun(self):
         alone = self.train(out="alone")
