@@ -21,7 +21,9 @@ using std::chrono::milliseconds;
 constexpr const char* kUsage =
     "Usage: ringlet COMMAND [options]\n"
     "\n"
-    "  train   trains a ResNet; under mpirun -np N, data-parallel on N ranks\n"
+    "  train    trains a ResNet; under mpirun -np N, data-parallel on N ranks\n"
+    "  launch   starts another command on N ranks, by mpirun with sane "
+    "settings\n"
     "\n"
     "ringlet COMMAND --help tells more.\n";
 
@@ -29,9 +31,10 @@ int run(int argc, char** argv) {
   check_processor();
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "train") return train_command(argc - 1, argv + 1);
+  if (command == "launch") return launch_command(argc - 1, argv + 1);
   if (command != "--help" && command != "-h") {
     throw SharedError(fmt::format(
-        "{}, expected train; see ringlet --help",
+        "{}, expected train or launch; see ringlet --help",
         command.empty() ? "no command"
                         : fmt::format("unknown command '{}'", command)));
   }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "apps/commands.h"
+#include "apps/signals.h"
 #include "apps/train_options.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
@@ -15,6 +16,7 @@
 #include "engine/data/synthetic.h"
 #include "engine/io/weights.h"
 #include "engine/parallel/agreement.h"
+#include "engine/train/checkpointer.h"
 #include "engine/train/run_log.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
@@ -91,25 +93,71 @@ struct Setup {
   TrainPlan plan;
   std::unique_ptr<ResNet> model;
 
-  Setup(const TrainOptions& options, Communicator& communicator);
+  Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
+        Communicator& communicator);
 };
 
-Setup::Setup(const TrainOptions& options, Communicator& communicator) {
+Setup::Setup(const TrainOptions& options,
+             const std::optional<ResumePoint>& from,
+             Communicator& communicator) {
   const auto ranks = static_cast<std::size_t>(communicator.size());
   agree(communicator, [&] {
     check_device(options.device);
     global_batch(options, ranks);
     if (communicator.rank() > 0) return;
     columns = terminal_columns();
-    directory.emplace(options.out.empty() ? default_folder(options)
-                                          : options.out);
+    if (from) {
+      directory.emplace(from->run, RunDirectory::Open::kContinue);
+    } else {
+      directory.emplace(options.out.empty() ? default_folder(options)
+                                            : options.out);
+    }
   });
   agree(communicator, [&] {
     data = load_data(options.data);
     plan = make_plan(options, data.train.count(), ranks);
+    if (from && from->position.steps_done > plan.total_steps) {
+      throw Error(fmt::format(
+          "{}: {} steps are done: expected more than the {} of --steps or "
+          "--epochs",
+          from->checkpoint.string(), from->position.steps_done,
+          plan.total_steps));
+    }
   });
   agree(communicator,
         [&] { model = make_model(options, data.train.classes.size()); });
+}
+
+// Where the run goes on, if it is one to be resumed: then its options count
+// where the command line has none. Every rank reads it for itself, and all come
+// to the same; so an error is everybody's.
+std::optional<ResumePoint> resume(int argc, char** argv,
+                                  TrainOptions& options) {
+  if (options.resume.empty()) return std::nullopt;
+  try {
+    ResumePoint point = find_resume_point(options.resume);
+    const std::size_t batch = point.options.batch_size;
+    options = point.options;
+    parse_train_options(argc, argv, options);
+    if (options.batch_per_rank > 0 || options.batch_size != batch) {
+      throw Error(fmt::format(
+          "{}: goes on with its batch of {} pictures in all, since the place "
+          "in the data depends on it: expected no other --batch-size",
+          point.checkpoint.string(), batch));
+    }
+    return point;
+  } catch (const Error& error) {
+    throw SharedError(error.what());
+  }
+}
+
+// What a later run is to start from: this one's options, and the batch that
+// its steps count.
+TrainOptions for_checkpoints(TrainOptions options, const TrainPlan& plan) {
+  options.batch_size = plan.global_batch;
+  options.batch_per_rank = 0;
+  options.init = options.out = options.resume = "";
+  return options;
 }
 
 // The options with what the program decided in place of what was left to it.
@@ -118,6 +166,7 @@ TrainOptions resolved(TrainOptions options, const Setup& setup, int threads) {
   options.steps = setup.plan.total_steps;
   options.threads = static_cast<std::size_t>(threads);
   options.out = setup.directory->path().string();
+  options.resume = "";
   return options;
 }
 
@@ -126,6 +175,20 @@ std::string rate_rule(const TrainOptions& options, const TrainPlan& plan) {
   if (options.base_batch == 0) return fmt::format("{} (--lr, not scaled)", lr);
   return fmt::format("{} (--lr {} x batch {} / --base-batch {})", lr,
                      options.lr, plan.global_batch, options.base_batch);
+}
+
+// Takes what the run wrote after its checkpoint out of the way; says so.
+void go_back_to(const ResumePoint& point, const RunDirectory& directory) {
+  fmt::print("resumed   {}, after step {}\n", point.checkpoint.string(),
+             point.position.steps_done);
+  for (const std::string& reason : point.rejected) {
+    fmt::print("warning   passed over {}\n", reason);
+  }
+  for (const auto& path : CheckpointFolder(directory.checkpoints())
+                              .set_aside_after(point.position.steps_done)) {
+    fmt::print("warning   a later checkpoint is now {}\n", path.string());
+  }
+  directory.cut_metrics(point.metrics_bytes);
 }
 
 void print_start(const TrainOptions& options, const Setup& setup,
@@ -198,24 +261,35 @@ std::string to_text(const TrainOptions& options) {
 }  // namespace
 
 int train_command(int argc, char** argv) {
+  TrainRequests& requests = requests_by_signal();
   TrainOptions options;
   if (!parse_train_options(argc, argv, options)) return 0;
+  const std::optional<ResumePoint> from = resume(argc, argv, options);
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
   const std::unique_ptr<Communicator> communicator =
       open_communicator(options.comm);
   require_equal(*communicator, "the configuration",
-                to_text(options) + "\n" RINGLET_VERSION);
+                to_text(options) + "\n" RINGLET_VERSION + "\n" +
+                    (from ? from->checkpoint.string() : ""));
+  const TrainOptions given = options;
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
-  Setup setup(options, *communicator);
+  Setup setup(options, from, *communicator);
   Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator);
+  if (from) {
+    agree(*communicator,
+          [&] { restore(*from, *setup.model, trainer.optimizer()); });
+    trainer.resume(from->position);
+  }
   std::optional<RunLog> log;
+  std::optional<Checkpointer> checkpointer;
   TrainObserver observer;
   agree(*communicator, [&] {
     if (!setup.directory) return;
+    if (from) go_back_to(*from, *setup.directory);
     nlohmann::ordered_json config = to_json(resolved(options, setup, threads));
     config["ranks"] = communicator->size();
     setup.directory->write_config(config,
@@ -226,20 +300,31 @@ int train_command(int argc, char** argv) {
                                   host_info());
     log.emplace(*setup.directory, options, setup.plan, setup.columns,
                 std::cout);
+    checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
+                         *setup.model, trainer.optimizer());
   });
   if (log) {
     print_start(options, setup, *communicator, trainer.parallel());
     observer.step = [&](const StepResult& result) { log->step(result); };
     observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
+    observer.checkpoint = [&](const TrainPosition& position,
+                              std::optional<double> accuracy) {
+      try {
+        checkpointer->save(position, accuracy);
+      } catch (const Error& error) {
+        log->note(fmt::format("warning   {}", error.what()));
+      }
+    };
     observer.evaluating = [&](std::size_t done, std::size_t count) {
       log->evaluating(done, count);
     };
   }
   print_ranks(*communicator, threads);
-  trainer.run(observer);
+  const bool finished = trainer.run(observer, requests);
 
   agree(*communicator, [&] {
     if (!log) return;
+    if (!finished) return log->stopped();
     save_weights(setup.directory->weights(), *setup.model,
                  {{"model", options.model}, {"stem", options.stem}});
     log->summary();

@@ -219,9 +219,25 @@ void add_machine(CLI::App& app, TrainOptions& o) {
 }
 
 void add_output(CLI::App& app, TrainOptions& o) {
-  app.option_defaults()->group("Output");
-  app.add_option("--out", o.out, "Folder of the run; must not hold one yet")
-      ->default_str("runs/MODEL-DATA-TIME");
+  app.option_defaults()->group("Output and checkpoints");
+  auto* out =
+      app.add_option("--out", o.out, "Folder of the run; must not hold one yet")
+          ->default_str("runs/MODEL-DATA-TIME");
+  app.add_option("--resume", o.resume,
+                 "Run to go on with: its folder (the newest checkpoint that is "
+                 "whole) or one of its checkpoints/step-N. Its options hold "
+                 "where none is given here")
+      ->default_str("")
+      ->excludes(out);
+  app.add_option("--checkpoint-steps", o.checkpoint_steps,
+                 "Steps between checkpoints; 0: none between epochs")
+      ->check(whole_number(0));
+  app.add_option("--checkpoint-epochs", o.checkpoint_epochs,
+                 "Epochs between checkpoints; 0: none at their ends")
+      ->check(whole_number(0));
+  app.add_option("--keep", o.keep,
+                 "Checkpoints to keep: the newest so many, and the best one")
+      ->check(whole_number(1));
   app.add_option("--log-every", o.log_every,
                  "Steps between lines where there is no terminal")
       ->check(whole_number(1));
@@ -242,6 +258,10 @@ bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   add_output(app, options);
   try {
     app.parse(argc, argv);
+    // One of two that exclude each other may have come from a checkpoint.
+    if (app.count("--steps") > 0) options.epochs = 0;
+    if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
+    if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
     return true;
   } catch (const CLI::CallForHelp&) {
     if (launch_info().rank == 0) fmt::print("{}", app.help());

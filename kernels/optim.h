@@ -22,6 +22,9 @@ class OptimKernels {
   // PyTorch's SGD: g = grad + weight_decay p; m = momentum m + g;
   // p -= lr (nesterov ? g + momentum m : m). Reads three arrays, writes two.
   virtual void sgd(const SgdArgs& args) = 0;
+
+  // True when none of `count` floats is NaN or infinite. Reads them once.
+  virtual bool all_finite(std::size_t count, const float* values) = 0;
 };
 
 }  // namespace ringlet

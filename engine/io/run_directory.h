@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,14 +24,35 @@ struct Versions {
   std::string mpi;
 };
 
-// The folder that holds one run: config.json, metrics.jsonl and the final
-// weights. A run that ends before it writes any of them leaves no folder.
+// A file that one process at a time can hold: who, stands in it. The kernel
+// lets go of it when the process ends, however that happens.
+class FileLock {
+ public:
+  // Throws an Error that names the holder where somebody has it.
+  explicit FileLock(std::filesystem::path path);
+  ~FileLock();  // removes the file
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  int file_ = -1;
+};
+
+// The folder that holds one run: config.json, metrics.jsonl, checkpoints and
+// the final weights. A run that ends before it writes any of them leaves no
+// folder. Locked for as long as this lives: a second job is refused at once.
 class RunDirectory {
  public:
+  enum class Open {
+    kNew,      // must not hold a run: it would mix its metrics with the new one
+    kContinue  // holds one, which goes on
+  };
+
   // Makes the folder and its parents. Throws an Error with the path and a way
-  // out where that fails, where it cannot be written to, and where it holds a
-  // run already: a second run would mix its metrics with those of the first.
-  explicit RunDirectory(std::filesystem::path path);
+  // out where that fails, where it cannot be written to, where it is not as
+  // `how` says, and where another job is at work there.
+  explicit RunDirectory(std::filesystem::path path, Open how = Open::kNew);
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
@@ -38,10 +60,14 @@ class RunDirectory {
   std::filesystem::path config() const { return path_ / "config.json"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path weights() const { return path_ / "model.safetensors"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
+  // Cuts what metrics.jsonl holds beyond its first `bytes`: what a run wrote
+  // after the checkpoint from which it goes on. Ends at a whole line.
+  void cut_metrics(std::size_t bytes) const;
 
   // Writes config.json, all or nothing:
   // {"options": options, "versions": {...}, "host": {...}}.
-  // Throws, as the constructor does, where another run has begun here since.
   void write_config(const nlohmann::ordered_json& options,
                     const Versions& versions, const HostInfo& host) const;
 
@@ -57,10 +83,12 @@ class RunDirectory {
     std::vector<std::filesystem::path> paths_;  // the deepest first
   };
 
+  void make() const;
   void refuse_other_run() const;
 
   std::filesystem::path path_;
   NewFolders new_folders_;
+  std::optional<FileLock> lock_;
 };
 
 }  // namespace ringlet

@@ -10,7 +10,6 @@
 #include <set>
 #include <tuple>
 
-#include "engine/io/atomic_file.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -322,19 +321,30 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   return result;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       std::vector<NamedTensor> tensors,
-                       const Metadata& metadata) {
-  sort_for_alignment(tensors);
-  const std::string header = make_header(tensors, metadata);
+SafetensorsImage::SafetensorsImage(std::vector<NamedTensor> tensors,
+                                   const Metadata& metadata)
+    : tensors_(std::move(tensors)) {
+  sort_for_alignment(tensors_);
+  const std::string header = make_header(tensors_, metadata);
   const std::uint64_t length = header.size();
-  std::vector<std::span<const std::byte>> pieces{
-      std::as_bytes(std::span(&length, 1)), std::as_bytes(std::span(header))};
-  for (const auto& [name, tensor] : tensors) {
+  head_.assign(reinterpret_cast<const char*>(&length), sizeof length);
+  head_ += header;
+}
+
+FilePieces SafetensorsImage::pieces() const {
+  FilePieces pieces{std::as_bytes(std::span(head_))};
+  for (const auto& [name, tensor] : tensors_) {
     pieces.emplace_back(static_cast<const std::byte*>(tensor.raw()),
                         tensor.bytes());
   }
-  write_file_atomically(path, pieces);
+  return pieces;
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       std::vector<NamedTensor> tensors,
+                       const Metadata& metadata) {
+  write_file_atomically(
+      path, SafetensorsImage(std::move(tensors), metadata).pieces());
 }
 
 }  // namespace ringlet

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/durable_files.h"
 #include "engine/tensor/tensor.h"
 
 namespace ringlet {
@@ -42,10 +43,26 @@ struct SafetensorsFile {
 // file is an Error that names it, the tensor, the value and what was expected.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
-// Writes plain-layout tensors, all or nothing (see write_file_atomically). The
-// data lie in the order of the list, but types of 8 bytes first and bytes last:
-// every tensor then starts at a multiple of its element size, which readers
-// that map the file ask for. Names must differ and be none of the format's own.
+// A file of plain-layout tensors as it will be written. The data lie in the
+// order of the list, but types of 8 bytes first and bytes last: every tensor
+// then starts at a multiple of its element size, which readers that map the
+// file ask for. Names must differ and be none of the format's own.
+class SafetensorsImage {
+ public:
+  SafetensorsImage(std::vector<NamedTensor> tensors, const Metadata& metadata);
+
+  // In the order of their data.
+  const std::vector<NamedTensor>& tensors() const { return tensors_; }
+  // The file's bytes: the head, then one piece per tensor. They point into
+  // this object and the tensors.
+  FilePieces pieces() const;
+
+ private:
+  std::vector<NamedTensor> tensors_;
+  std::string head_;
+};
+
+// Writes an image, all or nothing (see write_file_atomically).
 void write_safetensors(const std::filesystem::path& path,
                        std::vector<NamedTensor> tensors,
                        const Metadata& metadata = {});

@@ -31,16 +31,21 @@ const Tensor& matching(const std::filesystem::path& path,
 
 void save_weights(const std::filesystem::path& path, const Module& model,
                   const Metadata& metadata) {
+  write_safetensors(path, named_tensors(model.state()), metadata);
+}
+
+std::vector<NamedTensor> named_tensors(const NamedState& state) {
   std::vector<NamedTensor> tensors;
-  for (const auto& [name, tensor] : model.state()) {
-    tensors.push_back({name, tensor});
-  }
-  write_safetensors(path, std::move(tensors), metadata);
+  for (const auto& [name, tensor] : state) tensors.push_back({name, tensor});
+  return tensors;
 }
 
 void load_weights(const std::filesystem::path& path, Module& model) {
+  load_state(path, model.state());
+}
+
+void load_state(const std::filesystem::path& path, const NamedState& state) {
   const SafetensorsFile file = read_safetensors(path);
-  const auto state = model.state();
   for (const auto& [name, tensor] : state) matching(path, file, name, tensor);
   for (const NamedTensor& stored : file.tensors) {
     const bool known =

@@ -16,4 +16,9 @@ void save_weights(const std::filesystem::path& path, const Module& model,
 // then unchanged.
 void load_weights(const std::filesystem::path& path, Module& model);
 
+// The same for any tensors with names: those of `state` are overwritten.
+using NamedState = std::vector<std::pair<std::string, Tensor>>;
+void load_state(const std::filesystem::path& path, const NamedState& state);
+std::vector<NamedTensor> named_tensors(const NamedState& state);
+
 }  // namespace ringlet

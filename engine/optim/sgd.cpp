@@ -7,7 +7,10 @@ namespace ringlet {
 SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
     : arena_(arena),
       options_(options),
-      momentum_(Tensor::zeros({static_cast<std::int64_t>(arena.count())})) {
+      memory_(Buffer::allocate(arena.count() * sizeof(float))),
+      momentum_({static_cast<std::int64_t>(arena.count())}, Dtype::kF32,
+                Layout::kPlain, memory_, 0) {
+  momentum_.fill_zero();
   for (const ParameterArena::Slot& slot : arena.slots()) {
     const bool spared =
         options.no_decay_bn_bias && slot.parameter.data().shape().size() == 1;
@@ -17,6 +20,17 @@ SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
     }
     segments_.back().count += slot.count;
   }
+}
+
+std::vector<std::pair<std::string, Tensor>> SGD::state() const {
+  std::vector<std::pair<std::string, Tensor>> state;
+  for (const ParameterArena::Slot& slot : arena_.slots()) {
+    state.emplace_back(
+        slot.parameter.name(),
+        Tensor(slot.parameter.data().shape(), Dtype::kF32, Layout::kPlain,
+               memory_, slot.begin * sizeof(float)));
+  }
+  return state;
 }
 
 void SGD::step(float lr) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/autograd/parameter_arena.h"
@@ -26,6 +28,8 @@ class SGD {
 
   // The momentum, a float per parameter in the arena's order.
   const Tensor& momentum() const { return momentum_; }
+  // The same, as views under the parameters' names: what a checkpoint keeps.
+  std::vector<std::pair<std::string, Tensor>> state() const;
 
  private:
   // A run of parameters with the same weight decay.
@@ -37,7 +41,8 @@ class SGD {
   const ParameterArena& arena_;
   SgdOptions options_;
   std::vector<Segment> segments_;
-  Tensor momentum_;
+  Buffer memory_;
+  Tensor momentum_;  // all of the memory
 };
 
 }  // namespace ringlet

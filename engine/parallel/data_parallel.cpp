@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "engine/parallel/agreement.h"
+#include "kernels/backend.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -84,6 +85,7 @@ void DataParallel::start_step() {
     missing_.push_back(bucket.slot_count);
   }
   in_flight_.clear();
+  not_finite_.clear();
 }
 
 void DataParallel::gradient_ready(std::size_t slot) {
@@ -91,8 +93,21 @@ void DataParallel::gradient_ready(std::size_t slot) {
                 "backward() without start_step(): '{}' has a gradient already",
                 arena_.slots()[slot].parameter.name());
   slot_ready_[slot] = true;
+  const auto& [parameter, begin, count] = arena_.slots()[slot];
+  if (watching_ && not_finite_.empty() && !all_finite(begin, count)) {
+    not_finite_ = parameter.name();
+  }
   --missing_[bucket_of_slot_[slot]];
   launch_full_buckets();
+}
+
+bool DataParallel::all_finite(std::size_t begin, std::size_t count) const {
+  const Device device = arena_.slots().front().parameter.data().device();
+  return backend(device).optim.all_finite(count, arena_.gradients() + begin);
+}
+
+bool DataParallel::gradients_are_finite() const {
+  return all_finite(0, arena_.count());
 }
 
 // In bucket order only: ranks whose gradients become ready in another order

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "collectives/communicator.h"
@@ -58,12 +59,22 @@ class DataParallel {
   // parameters that backward() gave no gradient.
   void finalize();
 
+  // After finalize(): no sum holds a NaN or an infinity. Reads all of them.
+  bool gradients_are_finite() const;
+
+  // While on, each gradient of this rank is looked at before it is summed.
+  void watch_gradients(bool on) { watching_ = on; }
+  // The parameter whose gradient was the first, in the order of backward(),
+  // with a NaN or an infinity in the last watched step; "" where none was.
+  const std::string& first_not_finite() const { return not_finite_; }
+
   // Gives rank 0's buffers (batch norm's running statistics) to every rank:
   // before evaluating and saving.
   void broadcast_buffers();
 
  private:
   void gradient_ready(std::size_t slot);
+  bool all_finite(std::size_t begin, std::size_t count) const;
   void launch_full_buckets();
 
   Module& model_;
@@ -76,6 +87,8 @@ class DataParallel {
   std::vector<char> slot_ready_;
   std::vector<std::size_t> missing_;  // gradients to come, per bucket
   std::vector<Work> in_flight_;       // one per launched bucket
+  bool watching_ = false;
+  std::string not_finite_;
 };
 
 }  // namespace ringlet

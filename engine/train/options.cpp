@@ -8,38 +8,75 @@
 
 namespace ringlet {
 
-nlohmann::ordered_json to_json(const TrainOptions& o) {
-  return {{"model", o.model},
-          {"stem", o.stem},
-          {"zero_init_residual", o.zero_init_residual},
-          {"init", o.init},
-          {"data", o.data},
-          {"augment", o.augment},
-          {"workers", o.workers},
-          {"steps", o.steps},
-          {"epochs", o.epochs},
-          {"batch_size", o.batch_size},
-          {"batch_per_rank", o.batch_per_rank},
-          {"lr", o.lr},
-          {"base_batch", o.base_batch},
-          {"schedule", o.schedule},
-          {"milestones", o.milestones},
-          {"gamma", o.gamma},
-          {"warmup_epochs", o.warmup_epochs},
-          {"momentum", o.momentum},
-          {"nesterov", o.nesterov},
-          {"weight_decay", o.weight_decay},
-          {"no_decay_bn_bias", o.no_decay_bn_bias},
-          {"label_smoothing", o.label_smoothing},
-          {"comm", o.comm},
-          {"bucket_mb", o.bucket_mb},
-          {"device", o.device},
-          {"conv", o.conv},
-          {"threads", o.threads},
-          {"seed", o.seed},
-          {"out", o.out},
-          {"eval_every", o.eval_every},
-          {"log_every", o.log_every}};
+namespace {
+
+// Calls visit(name, member) for each option; O is const or not.
+template <typename O, typename Visit>
+void each_option(O& o, Visit visit) {
+  visit("model", o.model);
+  visit("stem", o.stem);
+  visit("zero_init_residual", o.zero_init_residual);
+  visit("init", o.init);
+  visit("data", o.data);
+  visit("augment", o.augment);
+  visit("workers", o.workers);
+  visit("steps", o.steps);
+  visit("epochs", o.epochs);
+  visit("batch_size", o.batch_size);
+  visit("batch_per_rank", o.batch_per_rank);
+  visit("lr", o.lr);
+  visit("base_batch", o.base_batch);
+  visit("schedule", o.schedule);
+  visit("milestones", o.milestones);
+  visit("gamma", o.gamma);
+  visit("warmup_epochs", o.warmup_epochs);
+  visit("momentum", o.momentum);
+  visit("nesterov", o.nesterov);
+  visit("weight_decay", o.weight_decay);
+  visit("no_decay_bn_bias", o.no_decay_bn_bias);
+  visit("label_smoothing", o.label_smoothing);
+  visit("comm", o.comm);
+  visit("bucket_mb", o.bucket_mb);
+  visit("device", o.device);
+  visit("conv", o.conv);
+  visit("threads", o.threads);
+  visit("seed", o.seed);
+  visit("out", o.out);
+  visit("resume", o.resume);
+  visit("checkpoint_steps", o.checkpoint_steps);
+  visit("checkpoint_epochs", o.checkpoint_epochs);
+  visit("keep", o.keep);
+  visit("eval_every", o.eval_every);
+  visit("log_every", o.log_every);
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const TrainOptions& options) {
+  nlohmann::ordered_json json;
+  each_option(options,
+              [&](const char* name, const auto& value) { json[name] = value; });
+  return json;
+}
+
+TrainOptions options_from_json(const nlohmann::ordered_json& json) {
+  TrainOptions options;
+  std::size_t known = 0;
+  const char* reading = "";
+  try {
+    each_option(options, [&](const char* name, auto& value) {
+      reading = name;
+      json.at(name).get_to(value);
+      ++known;
+    });
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(fmt::format("option '{}': {}", reading, error.what()));
+  }
+  if (json.size() != known) {
+    throw Error(fmt::format("{} options, expected the {} of this program",
+                            json.size(), known));
+  }
+  return options;
 }
 
 std::size_t global_batch(const TrainOptions& options, std::size_t ranks) {

@@ -44,7 +44,11 @@ struct TrainOptions {
   std::size_t threads = 0;    // of the kernels, per rank
   std::uint64_t seed = 1;
 
-  std::string out;  // the run's folder
+  std::string out;     // the run's folder
+  std::string resume;  // a run's folder, or one of its checkpoints
+  std::size_t checkpoint_steps = 0;   // 0: none between epochs
+  std::size_t checkpoint_epochs = 1;  // 0: none at the end of epochs
+  std::size_t keep = 3;               // checkpoints, beside the best
   std::size_t eval_every = 1;
   std::size_t log_every = 10;
 };
@@ -53,6 +57,8 @@ inline constexpr std::size_t kDefaultSteps = 140;
 inline constexpr std::size_t kDefaultBatch = 32;
 
 nlohmann::ordered_json to_json(const TrainOptions& options);
+// Throws an Error that names what is missing, unknown or of another type.
+TrainOptions options_from_json(const nlohmann::ordered_json& json);
 
 // What follows from the options once the data and the ranks are known.
 struct TrainPlan {

@@ -32,20 +32,24 @@ void RunLog::step(const StepResult& result) {
   const double seconds = result.time.total();
   const auto images = static_cast<double>(result.images);
   images_ += result.images;
+  skipped_ += result.skipped;
+  last_step_ = result.step;
   seconds_ += seconds;
   progress_->update({.step = result.step,
                      .epoch = result.epoch,
                      .loss = result.loss,
                      .images = images,
                      .seconds = seconds});
-  metrics_.write({{"kind", "step"},
-                  {"step", result.step},
-                  {"epoch", result.epoch},
-                  {"loss", result.loss},
-                  {"lr", result.lr},
-                  {"images", result.images},
-                  {"images_per_second", images / seconds},
-                  {"time", times_of(result.time)}});
+  nlohmann::ordered_json line{{"kind", "step"},
+                              {"step", result.step},
+                              {"epoch", result.epoch},
+                              {"loss", result.loss},
+                              {"lr", result.lr},
+                              {"images", result.images},
+                              {"images_per_second", images / seconds},
+                              {"time", times_of(result.time)}};
+  if (result.skipped) line["skipped"] = true;
+  metrics_.write(line);
 }
 
 void RunLog::epoch(const EpochResult& result) {
@@ -69,6 +73,10 @@ void RunLog::epoch(const EpochResult& result) {
         validation_->pictures, validation_->loss,
         validation_->accuracy * kPercent);
   }
+  for (const RankUsage& usage : result.usage) {
+    line["ranks"].push_back({{"peak_memory_mib", usage.peak_memory_mib},
+                             {"cpu_seconds", usage.cpu_seconds}});
+  }
   metrics_.write(line);
   progress_->message(text);
 }
@@ -77,16 +85,39 @@ void RunLog::evaluating(std::size_t done, std::size_t count) {
   progress_->status(fmt::format("evaluating: picture {} of {}", done, count));
 }
 
-void RunLog::summary() {
+void RunLog::note(const std::string& text) { progress_->message(text); }
+
+void RunLog::stopped() {
   progress_.reset();  // ends the bar's line
   fmt::print(out_,
-             "trained on {} pictures in {} ({:.1f} images/s); top-1 accuracy "
-             "{:.2f} % on {} held-out pictures\n"
+             "stopped after step {}, as asked; to go on: ringlet train "
+             "--resume {}\n",
+             last_step_, directory_.path().string());
+}
+
+// A run that was resumed at its end has no steps and no evaluation.
+void RunLog::summary() {
+  progress_.reset();
+  const std::string speed =
+      images_ == 0 ? ""
+                   : fmt::format(" ({:.1f} images/s)",
+                                 static_cast<double>(images_) / seconds_);
+  const std::string accuracy =
+      !validation_
+          ? ""
+          : fmt::format(
+                "; top-1 accuracy {:.2f} % on {} held-out "
+                "pictures",
+                validation_->accuracy * kPercent, validation_->pictures);
+  if (skipped_ > 0) {
+    fmt::print(out_, "skipped {} steps whose loss or gradient was not finite\n",
+               skipped_);
+  }
+  fmt::print(out_,
+             "trained on {} pictures in {}{}{}\n"
              "weights   {}\n"
              "metrics   {}\n",
-             images_, format_duration(seconds_),
-             static_cast<double>(images_) / seconds_,
-             validation_->accuracy * kPercent, validation_->pictures,
+             images_, format_duration(seconds_), speed, accuracy,
              directory_.weights().string(), directory_.metrics().string());
 }
 

@@ -17,9 +17,11 @@ namespace ringlet {
 //    "images": 32, "images_per_second": 25.1, "time": {"data": 0.001,
 //    "forward": 0.4, "backward": 0.8, "communication": 0.01,
 //    "optimizer": 0.01}}                              times in seconds, rank 0
+//                             and "skipped": true where there was no update
 //   {"kind": "epoch", "epoch": 1, "seconds": 178.2, "train": {"loss": 1.9,
 //    "accuracy": 0.31}, "validation": {"loss": 1.7, "accuracy": 0.45,
-//    "pictures": 1000}}
+//    "pictures": 1000}, "ranks": [{"peak_memory_mib": 1450.2,
+//    "cpu_seconds": 180.3}, ...]}            each rank's, since its start
 class RunLog {
  public:
   // `columns` are those of `out` as a terminal, 0 where it is none.
@@ -30,15 +32,20 @@ class RunLog {
   void epoch(const EpochResult& result);
   void evaluating(std::size_t done, std::size_t count);
 
+  // A line of its own above the progress.
+  void note(const std::string& text);
+
   // Ends the progress and prints the last lines: what came of it.
   void summary();
+  // The same where the run was stopped.
+  void stopped();
 
  private:
   std::ostream& out_;
   JsonLines metrics_;
   std::unique_ptr<Progress> progress_;
   const RunDirectory& directory_;
-  std::size_t images_ = 0;
+  std::size_t images_ = 0, skipped_ = 0, last_step_ = 0;
   double seconds_ = 0;
   std::optional<EvaluationResult> validation_;
 };

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "collectives/communicator.h"
 #include "engine/data/data_loader.h"
@@ -11,6 +13,7 @@
 #include "engine/parallel/data_parallel.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/options.h"
+#include "engine/train/position.h"
 
 namespace ringlet {
 
@@ -22,7 +25,13 @@ struct StepResult {
   double lr;
   std::size_t images;   // of the global batch
   std::size_t correct;  // of those, before the update
+  bool skipped;         // the loss or a gradient was not finite: no update
   StepTimer time;       // of this rank
+};
+
+// What a rank's process has taken of its machine so far.
+struct RankUsage {
+  double peak_memory_mib, cpu_seconds;
 };
 
 struct EpochResult {
@@ -30,18 +39,37 @@ struct EpochResult {
   double train_loss, train_accuracy;
   double seconds;                              // of this epoch's training steps
   std::optional<EvaluationResult> validation;  // where one was due
+  std::vector<RankUsage> usage;                // by rank
 };
 
 // Who is told how the run goes on; every rank calls, one listens.
 struct TrainObserver {
   std::function<void(const StepResult&)> step = [](const StepResult&) {};
   std::function<void(const EpochResult&)> epoch = [](const EpochResult&) {};
+  // The run can be continued from here: a checkpoint is due. Called between
+  // steps, with the accuracy of an evaluation that this was the end of.
+  std::function<void(const TrainPosition&, std::optional<double> accuracy)>
+      checkpoint = [](const TrainPosition&, std::optional<double>) {};
   // While an evaluation goes on: pictures seen so far, and of how many.
   std::function<void(std::size_t done, std::size_t count)> evaluating =
       [](std::size_t, std::size_t) {};
 };
 
+// What somebody asks a running training for, from a signal handler say; all
+// ranks do it after the same step, whichever was asked.
+struct TrainRequests {
+  std::atomic<bool> save{false};  // a checkpoint, and go on
+  std::atomic<bool> stop{false};  // a checkpoint, and end
+};
+
+// So many steps in a row without a finite loss and gradient end the run.
+inline constexpr std::size_t kMostSkipped = 20;
+
 // The training loop, data-parallel over the communicator's ranks.
+//
+// A step whose loss or summed gradient holds a NaN or an infinity is skipped:
+// the parameters, the momentum and batch norm's statistics stay as they were,
+// on all ranks alike.
 class Trainer {
  public:
   // `data`, `model` and `communicator` must outlive the trainer. The model is
@@ -49,15 +77,35 @@ class Trainer {
   Trainer(const TrainOptions& options, const TrainPlan& plan, Module& model,
           const Dataset& data, Communicator& communicator);
 
+  // Goes on from here: parameters, buffers and momentum (state of model and
+  // optimizer) have been restored on all ranks.
+  void resume(const TrainPosition& position) { position_ = position; }
+
   // Trains for plan.total_steps, evaluating every options.eval_every epochs
   // and at the end. Afterwards all ranks hold the same parameters and buffers.
-  void run(const TrainObserver& observer);
+  // False where `requests` stopped it before.
+  bool run(const TrainObserver& observer, TrainRequests& requests);
+  void run(const TrainObserver& observer) {
+    TrainRequests none;
+    run(observer, none);
+  }
 
   DataParallel& parallel() { return parallel_; }
   const SGD& optimizer() const { return sgd_; }
 
  private:
-  StepResult step(const Batch& batch, StepTimer timer);
+  // False where it was stopped before its end.
+  bool run_epoch(DataLoader& loader, const TrainObserver& observer,
+                 TrainRequests& requests);
+  std::optional<double> end_epoch(std::size_t epoch,
+                                  const TrainObserver& observer);
+  bool checkpoint_is_due() const;
+
+  StepResult step(const Batch& batch, StepTimer timer, TrainRequests& requests);
+  void count(const StepResult& result);
+  void keep_buffers();
+  void skip();
+  [[noreturn]] void fail_not_finite();
 
   const TrainOptions& options_;
   TrainPlan plan_;
@@ -66,7 +114,12 @@ class Trainer {
   Communicator& communicator_;
   DataParallel parallel_;
   SGD sgd_;
-  std::size_t steps_done_ = 0;
+  TrainPosition position_;
+  // Batch norm's statistics, and what they were before the step.
+  std::vector<std::pair<std::string, Tensor>> buffers_;
+  std::vector<Tensor> buffers_before_;
+  // What the ranks agreed on in the last step.
+  bool save_asked_ = false, stop_asked_ = false;
 };
 
 }  // namespace ringlet

@@ -19,8 +19,8 @@ class CommandTest(job.JobTest):
 
     def test_commands(self):
         for arguments, message in (
-                ([], "no command, expected train; see ringlet --help"),
-                (["foo"], "unknown command 'foo', expected train; "
+                ([], "no command, expected train or launch; see ringlet --help"),
+                (["foo"], "unknown command 'foo', expected train or launch; "
                           "see ringlet --help")):
             for ranks in (0, 2):
                 with self.subTest(arguments=arguments, ranks=ranks):
@@ -211,7 +211,7 @@ class RunDirectoryTest(job.JobTest):
 
     def test_full_disk(self):
         self.assert_refused(
-            "ringlet: runs/new/config.json: cannot write: File too large",
+            "ringlet: runs/new/.lock: cannot write: File too large",
             self.start("train", *QUICK, "--out", "runs/new", wrapper=[
                 "sh", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$0" "$@"']))
 

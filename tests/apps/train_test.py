@@ -132,6 +132,10 @@ class TrainTest(job.JobTest):
         epoch = self.first.epoch
         self.assertEqual((epoch["kind"], epoch["epoch"]), ("epoch", 1))
         self.assertEqual(epoch["validation"]["pictures"], 1000)
+        self.assertEqual(len(epoch["ranks"]), 2)
+        for rank in epoch["ranks"]:
+            self.assertGreater(rank["peak_memory_mib"], 1)
+            self.assertGreater(rank["cpu_seconds"], 0)
         self.assertAlmostEqual(epoch["train"]["loss"],
                                sum(self.first.losses()) / STEPS)
         self.assertEqual(len(self.first.steps), STEPS)

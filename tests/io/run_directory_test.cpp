@@ -63,13 +63,41 @@ TEST_CASE("A run that writes nothing leaves no folder of its own") {
   CHECK(std::filesystem::exists(folder.path()));
 }
 
-TEST_CASE("Of two runs that begin in one folder the second is refused") {
+TEST_CASE("Of two runs in one folder the second is refused") {
   const TemporaryFolder folder;
-  const RunDirectory first(folder.path()), second(folder.path());
-  first.write_config({{"run", 1}}, {}, {});
-  CHECK_THROWS_WITH(second.write_config({{"run", 2}}, {}, {}),
+  const auto busy = ContainsSubstring("another job is at work there (process " +
+                                      std::to_string(getpid()) + " on ");
+  {
+    const RunDirectory first(folder.path());
+    CHECK_THROWS_WITH(RunDirectory(folder.path()), busy);
+    first.write_config({{"run", 1}}, {}, {});
+    CHECK_THROWS_WITH(
+        RunDirectory(folder.path(), RunDirectory::Open::kContinue), busy);
+  }
+  CHECK_FALSE(std::filesystem::exists(folder.path() / ".lock"));
+  CHECK_THROWS_WITH(RunDirectory(folder.path()),
                     ContainsSubstring("holds a run already"));
-  CHECK_THAT(read_file(first.config()), ContainsSubstring("\"run\": 1"));
+  CHECK_NOTHROW(RunDirectory(folder.path(), RunDirectory::Open::kContinue));
+}
+
+TEST_CASE("A lock file that nobody holds blocks nobody") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / ".lock", "process 1 on a machine that is gone");
+  const RunDirectory run(folder.path());
+  CHECK_THAT(read_file(folder.path() / ".lock"),
+             StartsWith("process " + std::to_string(getpid()) + " on "));
+}
+
+TEST_CASE("Metrics are cut where a whole line ends") {
+  const TemporaryFolder folder;
+  const RunDirectory run(folder.path());
+  CHECK_NOTHROW(run.cut_metrics(5));  // there are none yet
+  for (const auto& [bytes, kept] : std::vector<std::pair<std::size_t, int>>{
+           {100, 8}, {8, 8}, {7, 4}, {4, 4}, {3, 0}, {0, 0}}) {
+    write_file(run.metrics(), "{1}\n{2}\n{3");  // the last was being written
+    run.cut_metrics(bytes);
+    CHECK(read_file(run.metrics()).size() == static_cast<std::size_t>(kept));
+  }
 }
 
 TEST_CASE("A run directory that cannot be made is an error with its path") {

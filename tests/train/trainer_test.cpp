@@ -125,6 +125,7 @@ TEST_CASE("evaluation counts each picture once on any number of ranks") {
 TEST_CASE("a training that diverges ends with advice") {
   TrainOptions options = small_options();
   options.lr = 1e20;
+  options.steps = 30;
   CHECK_THROWS_WITH(train(options, make_synthetic(12, 5), 2),
                     ContainsSubstring("the training has diverged") &&
                         ContainsSubstring("--lr (now 1e+20)"));

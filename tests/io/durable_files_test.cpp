@@ -1,4 +1,4 @@
-#include "engine/io/atomic_file.h"
+#include "engine/io/durable_files.h"
 
 #include <sys/resource.h>
 

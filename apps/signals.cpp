@@ -1,0 +1,43 @@
+#include "apps/signals.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <string_view>
+
+#include "collectives/mpi_scope.h"
+
+namespace ringlet {
+namespace {
+
+static_assert(std::atomic<bool>::is_always_lock_free,
+              "what a signal handler sets");
+TrainRequests requests;
+
+void ask(int signal) {
+  if (signal == SIGUSR1) {
+    requests.save = true;
+    return;
+  }
+  requests.stop = true;
+  if (signal == SIGUSR2) return;
+  std::signal(signal, SIG_DFL);
+  constexpr std::string_view kText =
+      "\nringlet: saving after this step; once more ends it at once\n";
+  [[maybe_unused]] const auto written =
+      ::write(STDERR_FILENO, kText.data(), kText.size());
+}
+
+}  // namespace
+
+TrainRequests& requests_by_signal() {
+  std::signal(SIGUSR1, &ask);
+  std::signal(SIGUSR2, &ask);
+  if (launch_info().launcher.empty()) {
+    std::signal(SIGINT, &ask);
+    std::signal(SIGTERM, &ask);
+  }
+  return requests;
+}
+
+}  // namespace ringlet

@@ -1,0 +1,89 @@
+#include "engine/train/checkpointer.h"
+
+#include <fmt/format.h>
+
+#include "engine/io/weights.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
+
+std::size_t size_if_there(const std::filesystem::path& path) {
+  std::error_code none;
+  const auto bytes = std::filesystem::file_size(path, none);
+  return none ? 0 : static_cast<std::size_t>(bytes);
+}
+
+// Without the trailing slash that completion in a shell adds.
+std::filesystem::path plain(const std::filesystem::path& path) {
+  const std::filesystem::path normal = path.lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+Checkpoint find_checkpoint(const std::filesystem::path& path,
+                           std::vector<std::string>& rejected) {
+  if (std::filesystem::exists(path / "manifest.json")) {
+    return read_checkpoint(path);
+  }
+  const std::filesystem::path all = path / "checkpoints";
+  if (!std::filesystem::exists(all)) {
+    throw Error(fmt::format(
+        "{}: no checkpoint there, expected the folder of a run or one of its "
+        "checkpoints/step-N",
+        path.string()));
+  }
+  return CheckpointFolder(all).newest(rejected);
+}
+
+}  // namespace
+
+Checkpointer::Checkpointer(const RunDirectory& directory,
+                           const TrainOptions& options, const Module& model,
+                           const SGD& optimizer)
+    : directory_(directory),
+      options_(options),
+      model_(model),
+      optimizer_(optimizer),
+      folder_(directory.checkpoints()) {}
+
+void Checkpointer::save(const TrainPosition& position,
+                        std::optional<double> accuracy) {
+  folder_.save({{kModelFile,
+                 named_tensors(model_.state()),
+                 {{"model", options_.model}, {"stem", options_.stem}}},
+                {kOptimizerFile, named_tensors(optimizer_.state()), {}}},
+               {.step = position.steps_done,
+                .score = accuracy,
+                .more = {{"position", to_json(position)},
+                         {"metrics_bytes", size_if_there(directory_.metrics())},
+                         {"options", to_json(options_)}}});
+  folder_.prune(options_.keep);
+}
+
+ResumePoint find_resume_point(const std::filesystem::path& path) {
+  const std::filesystem::path given = plain(path);
+  std::vector<std::string> rejected;
+  const Checkpoint checkpoint = find_checkpoint(given, rejected);
+  const nlohmann::ordered_json& more = checkpoint.state.more;
+  try {
+    return {.run = checkpoint.folder.parent_path().parent_path(),
+            .checkpoint = checkpoint.folder,
+            .options = options_from_json(more.at("options")),
+            .position = position_from_json(more.at("position")),
+            .metrics_bytes = more.at("metrics_bytes"),
+            .rejected = rejected};
+  } catch (const std::exception& error) {
+    throw Error(fmt::format("{}: not a checkpoint of this program: {}",
+                            checkpoint.folder.string(), error.what()));
+  }
+}
+
+void restore(const ResumePoint& point, Module& model, const SGD& optimizer) {
+  load_weights(point.checkpoint / kModelFile, model);
+  load_state(point.checkpoint / kOptimizerFile, optimizer.state());
+}
+
+}  // namespace ringlet

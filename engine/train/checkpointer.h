@@ -1,0 +1,53 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/io/checkpoint.h"
+#include "engine/io/run_directory.h"
+#include "engine/nn/module.h"
+#include "engine/optim/sgd.h"
+#include "engine/train/options.h"
+#include "engine/train/position.h"
+
+namespace ringlet {
+
+// Writes the checkpoints of a run; used by rank 0, whose values are
+// everybody's.
+class Checkpointer {
+ public:
+  // `options` are those that a resumed run starts from. The rest must outlive
+  // this.
+  Checkpointer(const RunDirectory& directory, const TrainOptions& options,
+               const Module& model, const SGD& optimizer);
+
+  // Throws an Error where it cannot be written; the run can go on without.
+  void save(const TrainPosition& position, std::optional<double> accuracy);
+
+ private:
+  const RunDirectory& directory_;
+  TrainOptions options_;
+  const Module& model_;
+  const SGD& optimizer_;
+  CheckpointFolder folder_;
+};
+
+// Where a run can go on.
+struct ResumePoint {
+  std::filesystem::path run;
+  std::filesystem::path checkpoint;
+  TrainOptions options;
+  TrainPosition position;
+  std::size_t metrics_bytes;          // of metrics.jsonl, written by then
+  std::vector<std::string> rejected;  // newer checkpoints, and what is wrong
+};
+
+// `path` is the folder of a run, whose newest whole checkpoint counts, or that
+// of one of its checkpoints. Throws an Error where there is none.
+ResumePoint find_resume_point(const std::filesystem::path& path);
+
+// Loads parameters, buffers and momentum.
+void restore(const ResumePoint& point, Module& model, const SGD& optimizer);
+
+}  // namespace ringlet
