@@ -31,6 +31,10 @@ struct Backend {
 // The calling thread's backend. The first call of a thread makes it.
 Backend& backend(Device device = Device::kCpu);
 
+// Puts another in its place on this thread, one that counts its calls say;
+// null ends that.
+void replace_backend(Backend* other);
+
 // The library under the CPU's backend: "oneDNN 2.6.3".
 std::string backend_version();
 

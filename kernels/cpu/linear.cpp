@@ -1,52 +1,96 @@
 #include "kernels/linear.h"
 
 #include <algorithm>
-#include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/families.h"
-#include "kernels/runtime/check.h"
+#include "kernels/cpu/vec.h"
 
 namespace ringlet::cpu {
 namespace {
 
-// c[m, n] = a[m, k] b[k, n], row-major; 't' reads an operand transposed.
-struct Gemm {
-  char a_form, b_form;
-  std::size_t m, n, k;
-  const float *a, *b;
-  float* c;
-  float c_factor = 0;  // 1 adds to what c holds
+// A classifier is a small part of a network, and a general matrix product asks
+// the system for its packing buffers at each call. So: rows four at a time,
+// which then share what is read of the other operand.
+constexpr std::size_t kRows = 4;
+constexpr std::size_t kLanes = 16;
+
+// The first of up to four rows of a matrix, and how many there are.
+struct Rows {
+  std::size_t first, count;
 };
 
-void run(const Gemm& g) {
-  const auto dim = [](std::size_t v) { return static_cast<dnnl_dim_t>(v); };
-  const std::size_t lda = g.a_form == 'n' ? g.k : g.m;
-  const std::size_t ldb = g.b_form == 'n' ? g.n : g.k;
-  const dnnl::status status =
-      dnnl::sgemm(g.a_form, g.b_form, dim(g.m), dim(g.n), dim(g.k), 1.0f, g.a,
-                  dim(lda), g.b, dim(ldb), g.c_factor, g.c, dim(g.n));
-  RINGLET_CHECK(status == dnnl::status::success,
-                "oneDNN sgemm of {} x {} x {} failed with status {}", g.m, g.n,
-                g.k, static_cast<int>(status));
+// Runs body(rows) for all of `count` rows, shared among the threads.
+template <typename Body>
+void each_rows(std::size_t count, Body body) {
+#pragma omp parallel for
+  for (std::size_t first = 0; first < count; first += kRows) {
+    body(Rows{first, std::min(kRows, count - first)});
+  }
+}
+
+// The product of a row and a vector of `count` floats each.
+float dot(const float* row, const float* vector, std::size_t count) {
+  Vec<kLanes> sums{};
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    sums += load<kLanes>(row + i) * load<kLanes>(vector + i);
+  }
+  sums += load_part<kLanes>(row + i, count - i) *
+          load_part<kLanes>(vector + i, count - i);
+  float sum = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+  return sum;
+}
+
+// row += factor * vector
+void add_scaled(float factor, const float* __restrict vector, std::size_t count,
+                float* __restrict row) {
+  for (std::size_t i = 0; i < count; ++i) row[i] += factor * vector[i];
+}
+
+// c[m, n] = sum over k of a's value for (m, k) times b[k, n]. While four rows
+// of c are in the nearest cache, b is read once for them.
+template <typename A>
+void multiply(std::size_t m, std::size_t n, std::size_t k, A a, const float* b,
+              float* c) {
+  each_rows(m, [&](Rows rows) {
+    std::fill_n(c + rows.first * n, rows.count * n, 0.0f);
+    for (std::size_t i = 0; i < k; ++i) {
+      for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
+        add_scaled(a(r, i), b + i * n, n, c + r * n);
+      }
+    }
+  });
 }
 
 class Linear final : public LinearKernels {
  public:
   void forward(const LinearShape& s, const float* x, const float* weight,
                const float* bias, float* y) override {
-    for (std::size_t n = 0; n < s.n; ++n)
-      std::copy_n(bias, s.out, y + n * s.out);
-    run({'n', 't', s.n, s.out, s.in, x, weight, y, 1});
+    each_rows(s.n, [&](Rows rows) {
+      for (std::size_t o = 0; o < s.out; ++o) {
+        for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
+          y[r * s.out + o] =
+              bias[o] + dot(x + r * s.in, weight + o * s.in, s.in);
+        }
+      }
+    });
   }
 
   void backward_data(const LinearShape& s, const float* dy, const float* weight,
                      float* dx) override {
-    run({'n', 'n', s.n, s.in, s.out, dy, weight, dx});
+    const auto value = [&](std::size_t n, std::size_t o) {
+      return dy[n * s.out + o];
+    };
+    multiply(s.n, s.in, s.out, value, weight, dx);
   }
 
   void backward_weights(const LinearShape& s, const float* x, const float* dy,
                         float* dweight, float* dbias) override {
-    run({'t', 'n', s.out, s.in, s.n, dy, x, dweight});
+    const auto value = [&](std::size_t o, std::size_t n) {
+      return dy[n * s.out + o];
+    };
+    multiply(s.out, s.in, s.n, value, x, dweight);
     std::fill_n(dbias, s.out, 0.0f);
     for (std::size_t n = 0; n < s.n; ++n) {
       for (std::size_t o = 0; o < s.out; ++o) dbias[o] += dy[n * s.out + o];

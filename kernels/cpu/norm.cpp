@@ -1,5 +1,7 @@
 #include "kernels/norm.h"
 
+#include <cstdint>
+
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/runtime/buffer.h"
@@ -38,7 +40,34 @@ struct Lanes {
   }
 };
 
-template <std::size_t B>
+// Results larger than this have left the caches when the next op reads them.
+constexpr std::size_t kStreamedBytes = std::size_t{32} << 20;
+
+// Stores past the caches where S is true.
+template <std::size_t B, bool S>
+void put(float* p, Vec<B> v) {
+  if constexpr (S) {
+    stream<B>(p, v);
+  } else {
+    store<B>(p, v);
+  }
+}
+
+// Calls body<B, S>(tile) for each tile; S where so large an output streams.
+template <typename Body>
+void each_tile_streaming(const Tiles& tiles, const float* output, Body body) {
+  const bool aligned =
+      reinterpret_cast<std::uintptr_t>(output) % (16 * sizeof(float)) == 0;
+  const bool streams =
+      aligned && tiles.offset(tiles.count()) * sizeof(float) > kStreamedBytes;
+  tiles.each([&]<std::size_t B>(std::size_t t) {
+    if (!streams) return body.template operator()<B, false>(t);
+    body.template operator()<B, true>(t);
+    fence_streams();
+  });
+}
+
+template <std::size_t B, bool S>
 void apply_tile(const BatchNormForward& args, Vec<B> scale, Vec<B> shift,
                 std::size_t offset, std::size_t pixels) {
   const float* x = args.x + offset;
@@ -49,7 +78,7 @@ void apply_tile(const BatchNormForward& args, Vec<B> scale, Vec<B> shift,
     Vec<B> v = load<B>(x + p * B) * scale + shift;
     if (residual) v += load<B>(residual + p * B);
     if (mask) store_positive_bits<B>(mask + p * B / 8, v);
-    store<B>(y + p * B, args.relu ? relu<B>(v) : v);
+    put<B, S>(y + p * B, args.relu ? relu<B>(v) : v);
   }
 }
 
@@ -72,15 +101,15 @@ Sums<B> gradient_sums(const BatchNormBackward& args, Vec<B> mean,
 }
 
 // dx = scale (g - mean_g - (x - mean) slope)
-template <std::size_t B>
+template <std::size_t B, bool S>
 void input_gradient(const BatchNormBackward& args, Vec<B> scale, Vec<B> mean,
                     Vec<B> mean_g, Vec<B> slope, std::size_t offset,
                     std::size_t pixels) {
   for (std::size_t i = offset; i < offset + pixels * B; i += B) {
     const Vec<B> g = through_relu<B>(args.mask, i, load<B>(args.dy + i));
-    if (args.dresidual) store<B>(args.dresidual + i, g);
+    if (args.dresidual) put<B, S>(args.dresidual + i, g);
     const Vec<B> centred = load<B>(args.x + i) - mean;
-    store<B>(args.dx + i, scale * (g - mean_g - centred * slope));
+    put<B, S>(args.dx + i, scale * (g - mean_g - centred * slope));
   }
 }
 
@@ -101,12 +130,13 @@ class Norm final : public NormKernels {
   void apply(const BatchNormForward& args, const float* mean,
              const float* inv_std) override {
     const Tiles tiles(args.shape, args.layout);
-    tiles.each([&]<std::size_t B>(std::size_t t) {
-      const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-      const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
-      const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
-      apply_tile<B>(args, scale, shift, tiles.offset(t), tiles.pixels);
-    });
+    each_tile_streaming(
+        tiles, args.y, [&]<std::size_t B, bool S>(std::size_t t) {
+          const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+          const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
+          const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
+          apply_tile<B, S>(args, scale, shift, tiles.offset(t), tiles.pixels);
+        });
   }
 
   void backward(const BatchNormBackward& args) override {
@@ -125,14 +155,16 @@ class Norm final : public NormKernels {
     const float share = args.constant_statistics
                             ? 0.0f
                             : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
-    tiles.each([&]<std::size_t B>(std::size_t t) {
-      const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-      const Vec<B> inv_std = lanes.of(args.inv_std);
-      input_gradient<B>(args, lanes.of(args.gamma) * inv_std,
-                        lanes.of(args.mean), lanes.of(args.dbeta) * share,
-                        lanes.of(args.dgamma) * inv_std * share,
-                        tiles.offset(t), tiles.pixels);
-    });
+    each_tile_streaming(
+        tiles, args.dx, [&]<std::size_t B, bool S>(std::size_t t) {
+          const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+          const Vec<B> inv_std = lanes.of(args.inv_std);
+          input_gradient<B, S>(args, lanes.of(args.gamma) * inv_std,
+                               lanes.of(args.mean),
+                               lanes.of(args.dbeta) * share,
+                               lanes.of(args.dgamma) * inv_std * share,
+                               tiles.offset(t), tiles.pixels);
+        });
   }
 
  private:

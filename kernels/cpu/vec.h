@@ -33,6 +33,26 @@ void store(float* p, Vec<B> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+// Past the caches, for what nobody reads soon: the memory's line is not fetched
+// to be overwritten. Ends with fence_streams().
+template <std::size_t B>
+void stream(float* p, Vec<B> v) {
+#ifdef __AVX512F__
+  if constexpr (B == 16) {
+    _mm512_stream_ps(p, reinterpret_cast<__m512>(v));
+    return;
+  }
+#endif
+  store<B>(p, v);
+}
+
+// Makes what this thread streamed visible to others, as its stores are.
+inline void fence_streams() {
+#ifdef __AVX512F__
+  _mm_sfence();
+#endif
+}
+
 // The first `count` lanes of p, zero in the others.
 template <std::size_t B>
 Vec<B> load_part(const float* p, std::size_t count) {
