@@ -10,10 +10,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "bench/measure/allocations.h"
-#include "bench/measure/fma_peak.h"
-#include "bench/measure/kernel_profile.h"
 #include "bench/measure/statistics.h"
+#include "bench/profile/allocations.h"
+#include "bench/profile/fma_peak.h"
+#include "bench/profile/kernel_profile.h"
 #include "collectives/launch.h"
 #include "collectives/mpi_scope.h"
 #include "engine/autograd/ops.h"

@@ -1,4 +1,4 @@
-#include "bench/measure/kernel_profile.h"
+#include "bench/profile/kernel_profile.h"
 
 #include "engine/metrics/stopwatch.h"
 

@@ -1,4 +1,4 @@
-#include "bench/measure/fma_peak.h"
+#include "bench/profile/fma_peak.h"
 
 #include <cstddef>
 

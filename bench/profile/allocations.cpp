@@ -1,4 +1,4 @@
-#include "bench/measure/allocations.h"
+#include "bench/profile/allocations.h"
 
 #include <atomic>
 #include <cerrno>
