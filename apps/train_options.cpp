@@ -23,7 +23,10 @@ constexpr const char* kDescription =
 
 constexpr const char* kExamples =
     R"(The run's folder gets config.json (all options, versions, host), metrics.jsonl
-(every step and epoch) and model.safetensors (weights, torchvision's names).
+(every step and epoch), model.safetensors (weights, torchvision's names) and
+checkpoints. SIGUSR1 to the ranks or to mpirun saves a checkpoint, SIGUSR2 saves
+one and ends the run; so do Ctrl-C and SIGTERM without mpirun, and under
+ringlet launch.
 
 Examples:
   ringlet train
@@ -31,7 +34,9 @@ Examples:
   mpirun -np 2 ringlet train --data data/cifar10 --epochs 10 --batch-size 128
       CIFAR-10 on two ranks, 64 pictures each
   mpirun -np 2 ringlet train --model resnet20 --data data/cifar10 --epochs 30 \
-      --batch-size 128 --lr 0.1 --schedule multistep --milestones 15,25)";
+      --batch-size 128 --lr 0.1 --schedule multistep --milestones 15,25
+  mpirun -np 2 ringlet train --resume runs/NAME
+      goes on with a run that was stopped or killed)";
 
 // Checks that say what was expected; CLI11's own print the limits of double,
 // and its conversions let "-1" and "nan" through.

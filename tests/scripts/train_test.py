@@ -17,7 +17,8 @@ class TrainTest(unittest.TestCase):
         self.root = pathlib.Path(folder.name)
         (self.root / "scripts").mkdir()
         (self.root / "build/release/bin").mkdir(parents=True)
-        shutil.copy(SCRIPTS / "train", self.root / "scripts/train")
+        for name in ("train", "env"):
+            shutil.copy(SCRIPTS / name, self.root / "scripts" / name)
         self.pretend("scripts/setup", "echo setup")
         self.pretend("scripts/build", 'echo "build $*"')
         self.pretend(PROGRAM, 'printf "<%s> " "$@"; echo')
