@@ -35,8 +35,9 @@ constexpr const char* kUsage =
     "any machine: as root, with more ranks than cores, and without tying all\n"
     "threads of a rank to one core (scripts/env says more).\n"
     "\n"
-    "Ctrl-C and SIGTERM ask all ranks to end after their step with a\n"
+    "Ctrl-C, SIGTERM and SIGHUP ask all ranks to end after their step with a\n"
     "checkpoint, and the status is then 0; a second one ends them at once.\n"
+    "SIGUSR1 and SIGUSR2 are passed on to them.\n"
     "\n"
     "Examples:\n"
     "  ringlet launch -np 2 -- train --model resnet20 --epochs 3\n"
@@ -58,6 +59,10 @@ void pass_on(int signal) {
     ::kill(-mpirun, SIGKILL);
     return;
   }
+  if (signal == SIGUSR1 || signal == SIGUSR2) {
+    ::kill(mpirun, signal);
+    return;
+  }
   signals = signals + 1;
   if (signals == 1) {
     constexpr std::string_view kText =
@@ -67,12 +72,16 @@ void pass_on(int signal) {
     ::kill(mpirun, SIGUSR2);
   } else {
     ::kill(mpirun, SIGTERM);
-    ::alarm(kSecondsToEnd);
+    if (signals == 2) ::alarm(kSecondsToEnd);
   }
 }
 
+// What the starter has set to be ignored (nohup) stays so.
 void handle(int signal) {
-  struct sigaction action {};
+  struct sigaction action {
+  }, before{};
+  ::sigaction(signal, nullptr, &before);
+  if (before.sa_handler == SIG_IGN) return;
   action.sa_handler = &pass_on;
   action.sa_flags = SA_RESTART;
   RINGLET_CHECK(::sigaction(signal, &action, nullptr) == 0, "sigaction: {}",
@@ -176,7 +185,8 @@ std::string forward_errors(int from) {
 
 int status_of(pid_t child) {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(child, &status, 0) < 0) {
+    RINGLET_CHECK(errno == EINTR, "waitpid: {}", std::strerror(errno));
   }
   return WIFEXITED(status) ? WEXITSTATUS(status)
                            : kSignalBase + WTERMSIG(status);
@@ -195,12 +205,16 @@ int launch_command(int argc, char** argv) {
   std::array<int, 2> errors{};
   RINGLET_CHECK(::pipe2(errors.data(), O_CLOEXEC) == 0, "pipe: {}",
                 std::strerror(errno));
+  std::signal(SIGCHLD, SIG_DFL);  // or its status would be lost
   mpirun = ::fork();
   RINGLET_CHECK(mpirun >= 0, "fork: {}", std::strerror(errno));
   if (mpirun == 0) become_mpirun(words, errors[1]);
   ::setpgid(mpirun, mpirun);  // whoever of the two comes first
   ::close(errors[1]);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGALRM}) handle(signal);
+  for (const int signal :
+       {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM}) {
+    handle(signal);
+  }
   const std::string ours = forward_errors(errors[0]);
   const int status = status_of(mpirun);
   fmt::print(stderr, "{}", ours);

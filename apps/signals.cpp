@@ -21,7 +21,8 @@ void ask(int signal) {
   }
   requests.stop = true;
   if (signal == SIGUSR2) return;
-  std::signal(signal, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
   constexpr std::string_view kText =
       "\nringlet: saving after this step; once more ends it at once\n";
   [[maybe_unused]] const auto written =
@@ -34,8 +35,10 @@ TrainRequests& requests_by_signal() {
   std::signal(SIGUSR1, &ask);
   std::signal(SIGUSR2, &ask);
   if (launch_info().launcher.empty()) {
-    std::signal(SIGINT, &ask);
-    std::signal(SIGTERM, &ask);
+    for (const int signal : {SIGINT, SIGTERM}) {
+      // What the starter has set to be ignored stays so.
+      if (std::signal(signal, &ask) == SIG_IGN) std::signal(signal, SIG_IGN);
+    }
   }
   return requests;
 }

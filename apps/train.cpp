@@ -129,27 +129,36 @@ Setup::Setup(const TrainOptions& options,
 }
 
 // Where the run goes on, if it is one to be resumed: then its options count
-// where the command line has none. Every rank reads it for itself, and all come
-// to the same; so an error is everybody's.
-std::optional<ResumePoint> resume(int argc, char** argv,
-                                  TrainOptions& options) {
-  if (options.resume.empty()) return std::nullopt;
-  try {
-    ResumePoint point = find_resume_point(options.resume);
-    const std::size_t batch = point.options.batch_size;
-    options = point.options;
+// where the command line has none. Every rank reads it for itself.
+struct Resume {
+  std::optional<ResumePoint> point;
+  std::string error;  // to be thrown once the ranks can agree on it
+
+  Resume(int argc, char** argv, TrainOptions& options) {
+    if (options.resume.empty()) return;
+    try {
+      point = find_resume_point(options.resume);
+    } catch (const std::exception& reason) {
+      error = reason.what();
+      return;
+    }
+    const std::size_t batch = point->options.batch_size;
+    options = point->options;
     parse_train_options(argc, argv, options);
     if (options.batch_per_rank > 0 || options.batch_size != batch) {
-      throw Error(fmt::format(
+      error = fmt::format(
           "{}: goes on with its batch of {} pictures in all, since the place "
           "in the data depends on it: expected no other --batch-size",
-          point.checkpoint.string(), batch));
+          point->checkpoint.string(), batch);
     }
-    return point;
-  } catch (const Error& error) {
-    throw SharedError(error.what());
   }
-}
+
+  // What must be the same on all ranks.
+  std::string signature() const {
+    if (!point) return "";
+    return fmt::format("{}\n{}", point->checkpoint.string(), point->sha256);
+  }
+};
 
 // What a later run is to start from: this one's options, and the batch that
 // its steps count.
@@ -264,15 +273,19 @@ int train_command(int argc, char** argv) {
   TrainRequests& requests = requests_by_signal();
   TrainOptions options;
   if (!parse_train_options(argc, argv, options)) return 0;
-  const std::optional<ResumePoint> from = resume(argc, argv, options);
+  const Resume resume(argc, argv, options);
+  const std::optional<ResumePoint>& from = resume.point;
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
   const std::unique_ptr<Communicator> communicator =
       open_communicator(options.comm);
-  require_equal(*communicator, "the configuration",
-                to_text(options) + "\n" RINGLET_VERSION + "\n" +
-                    (from ? from->checkpoint.string() : ""));
+  agree(*communicator, [&] {
+    if (!resume.error.empty()) throw Error(resume.error);
+  });
+  require_equal(
+      *communicator, "the configuration",
+      to_text(options) + "\n" RINGLET_VERSION + "\n" + resume.signature());
   const TrainOptions given = options;
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
@@ -286,6 +299,7 @@ int train_command(int argc, char** argv) {
   }
   std::optional<RunLog> log;
   std::optional<Checkpointer> checkpointer;
+  std::string not_saved;  // why the last checkpoint could not be written
   TrainObserver observer;
   agree(*communicator, [&] {
     if (!setup.directory) return;
@@ -311,8 +325,10 @@ int train_command(int argc, char** argv) {
                               std::optional<double> accuracy) {
       try {
         checkpointer->save(position, accuracy);
-      } catch (const Error& error) {
-        log->note(fmt::format("warning   {}", error.what()));
+        not_saved.clear();
+      } catch (const std::exception& error) {
+        not_saved = error.what();
+        log->note(fmt::format("warning   {}", not_saved));
       }
     };
     observer.evaluating = [&](std::size_t done, std::size_t count) {
@@ -324,6 +340,9 @@ int train_command(int argc, char** argv) {
 
   agree(*communicator, [&] {
     if (!log) return;
+    if (!finished && !not_saved.empty()) {
+      throw Error(fmt::format("stopped, as asked, but {}", not_saved));
+    }
     if (!finished) return log->stopped();
     save_weights(setup.directory->weights(), *setup.model,
                  {{"model", options.model}, {"stem", options.stem}});

@@ -18,6 +18,7 @@ using nlohmann::ordered_json;
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kFormat = "ringlet checkpoint 1";
 constexpr std::string_view kStepPrefix = "step-";
+constexpr const char* kUnfinished = ".tmp";
 // The first line, which makes the rest of the file verifiable and the whole of
 // it valid JSON.
 constexpr std::string_view kHead = "{\"sha256_of_the_rest\": \"";
@@ -174,7 +175,7 @@ std::filesystem::path CheckpointFolder::save(
     const std::vector<CheckpointFile>& files,
     const CheckpointState& state) const {
   const std::filesystem::path folder = of_step(state.step);
-  const std::filesystem::path unfinished = folder.string() + ".tmp";
+  const std::filesystem::path unfinished = folder.string() + kUnfinished;
   std::size_t bytes = 0;
   try {
     if (!std::filesystem::exists(path_)) {
@@ -223,6 +224,7 @@ std::vector<std::size_t> CheckpointFolder::steps() const {
 }
 
 void CheckpointFolder::prune(std::size_t count) const {
+  remove_unfinished();
   std::vector<CheckpointState> states;
   for (const std::size_t step : steps()) {
     const std::filesystem::path manifest = of_step(step) / kManifest;
@@ -237,8 +239,24 @@ void CheckpointFolder::prune(std::size_t count) const {
       [](const auto& a, const auto& b) { return a.score < b.score; });
   for (std::size_t i = count; i < states.size(); ++i) {
     const bool is_best = best->score && states[i].step == best->step;
-    if (!is_best) remove_folder(of_step(states[i].step));
+    if (is_best) continue;
+    // Under another name at once: half a removal is then no checkpoint.
+    const std::filesystem::path folder = of_step(states[i].step);
+    replace_folder(folder, folder.string() + kUnfinished);
   }
+  remove_unfinished();
+}
+
+void CheckpointFolder::remove_unfinished() const {
+  std::vector<std::filesystem::path> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(path_, none)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kStepPrefix) && name.ends_with(kUnfinished)) {
+      found.push_back(entry.path());
+    }
+  }
+  for (const auto& path : found) remove_folder(path);
 }
 
 Checkpoint CheckpointFolder::newest(std::vector<std::string>& rejected) const {
@@ -281,7 +299,7 @@ Checkpoint read_checkpoint(const std::filesystem::path& folder) {
   } catch (const nlohmann::json::exception& error) {
     fail(path, "not as this program writes it: {}", error.what());
   }
-  return {folder, state};
+  return {folder, sha256_of(bytes_of(read_text(path))), state};
 }
 
 }  // namespace ringlet

@@ -39,6 +39,7 @@ struct CheckpointState {
 // One that was read, and whose files are those that were written.
 struct Checkpoint {
   std::filesystem::path folder;
+  std::string sha256;  // of its manifest, and so of all of it
   CheckpointState state;
 };
 
@@ -52,13 +53,15 @@ class CheckpointFolder {
   std::filesystem::path of_step(std::size_t step) const;
 
   // Writes one, in the place of one of the same step; returns its folder.
-  // Throws an Error with path, reason and the bytes it takes; nothing of it is
-  // then left. Cost: two SHA-256 of all tensors, and the disk's speed.
+  // Throws an Error with path, reason and the bytes it takes; nothing
+  // half-written is then left. Cost: two SHA-256 of all tensors, and the disk's
+  // speed.
   std::filesystem::path save(const std::vector<CheckpointFile>& files,
                              const CheckpointState& state) const;
 
   // Removes all but the newest `count` and the one with the highest score, and
-  // what interrupted writes left. Folders without a readable manifest stay.
+  // what interrupted writes and removals left. Folders without a readable
+  // manifest stay.
   void prune(std::size_t count) const;
 
   // The newest that is whole. Adds to `rejected` why newer ones are not.
@@ -71,6 +74,7 @@ class CheckpointFolder {
 
  private:
   std::vector<std::size_t> steps() const;  // of all folders, the newest first
+  void remove_unfinished() const;
 
   std::filesystem::path path_;
 };

@@ -126,11 +126,12 @@ void make_folder(const std::filesystem::path& path) {
 void replace_folder(const std::filesystem::path& from,
                     const std::filesystem::path& to) {
   before("rename", to);
-  const bool swap = std::filesystem::exists(to);
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(),
-                  swap ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
-    fail(to, "rename the finished folder");
-  }
+  // Network file systems know no exchange: plain rename does without.
+  const int result = std::filesystem::exists(to)
+                         ? ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD,
+                                       to.c_str(), RENAME_EXCHANGE)
+                         : std::rename(from.c_str(), to.c_str());
+  if (result != 0) fail(to, "rename the finished folder");
   sync_folder(folder_of(to));
 }
 
@@ -141,6 +142,12 @@ void sync_folder(const std::filesystem::path& path) {
   if (handle.get() < 0 || ::fsync(handle.get()) != 0) {
     fail(path, "sync the folder");
   }
+}
+
+void sync_file(const std::filesystem::path& path) {
+  before("fsync", path);
+  const Descriptor handle(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (handle.get() < 0 || ::fsync(handle.get()) != 0) fail(path, "sync");
 }
 
 void remove_folder(const std::filesystem::path& path) {

@@ -32,6 +32,9 @@ void make_folder(const std::filesystem::path& path);
 void replace_folder(const std::filesystem::path& from,
                     const std::filesystem::path& to);
 
+// Makes what others wrote to a file durable.
+void sync_file(const std::filesystem::path& path);
+
 // Makes a folder's entries as durable as its files.
 void sync_folder(const std::filesystem::path& path);
 

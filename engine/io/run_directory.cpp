@@ -77,6 +77,11 @@ FileLock::FileLock(std::filesystem::path path) : path_(std::move(path)) {
                               std::strerror(errno)));
     }
     if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) {
+        const std::string reason = std::strerror(errno);
+        ::close(file_);
+        throw Error(fmt::format("{}: cannot lock: {}", path_.string(), reason));
+      }
       std::array<char, 256> holder{};
       const ssize_t length = ::read(file_, holder.data(), holder.size() - 1);
       ::close(file_);
@@ -112,6 +117,10 @@ RunDirectory::RunDirectory(std::filesystem::path path, Open how)
   }
   lock_.emplace(path_ / ".lock");
   if (how == Open::kNew) refuse_other_run();
+  if (how == Open::kContinue && !std::filesystem::exists(config())) {
+    throw Error(fmt::format("{}: holds no run to go on with: no config.json",
+                            path_.string()));
+  }
 }
 
 void RunDirectory::make() const {
@@ -127,7 +136,9 @@ void RunDirectory::cut_metrics(std::size_t bytes) const {
   std::string kept(
       std::min<std::size_t>(bytes, std::filesystem::file_size(metrics())),
       '\0');
-  file.read(kept.data(), static_cast<std::streamsize>(kept.size()));
+  if (!file.read(kept.data(), static_cast<std::streamsize>(kept.size()))) {
+    throw Error(fmt::format("{}: cannot read", metrics().string()));
+  }
   const std::size_t lines_end = kept.rfind('\n') + 1;  // 0 where there is none
   std::filesystem::resize_file(metrics(), lines_end, reason);
   if (reason) {

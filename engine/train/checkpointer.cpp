@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/io/durable_files.h"
 #include "engine/io/weights.h"
 #include "kernels/runtime/check.h"
 
@@ -51,6 +52,9 @@ Checkpointer::Checkpointer(const RunDirectory& directory,
 
 void Checkpointer::save(const TrainPosition& position,
                         std::optional<double> accuracy) {
+  if (std::filesystem::exists(directory_.metrics())) {
+    sync_file(directory_.metrics());
+  }
   folder_.save({{kModelFile,
                  named_tensors(model_.state()),
                  {{"model", options_.model}, {"stem", options_.stem}}},
@@ -68,9 +72,21 @@ ResumePoint find_resume_point(const std::filesystem::path& path) {
   std::vector<std::string> rejected;
   const Checkpoint checkpoint = find_checkpoint(given, rejected);
   const nlohmann::ordered_json& more = checkpoint.state.more;
+  const std::filesystem::path whole_path =
+      std::filesystem::absolute(checkpoint.folder);
+  if (whole_path.parent_path().filename() != "checkpoints" ||
+      checkpoint.folder.filename() !=
+          fmt::format("step-{}", checkpoint.state.step)) {
+    throw Error(fmt::format(
+        "{}: not where its run left it, expected RUN/checkpoints/step-{}",
+        checkpoint.folder.string(), checkpoint.state.step));
+  }
+  std::filesystem::path run = checkpoint.folder.parent_path().parent_path();
+  if (run.empty()) run = whole_path.parent_path().parent_path();
   try {
-    return {.run = checkpoint.folder.parent_path().parent_path(),
+    return {.run = run,
             .checkpoint = checkpoint.folder,
+            .sha256 = checkpoint.sha256,
             .options = options_from_json(more.at("options")),
             .position = position_from_json(more.at("position")),
             .metrics_bytes = more.at("metrics_bytes"),

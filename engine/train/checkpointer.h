@@ -37,6 +37,7 @@ class Checkpointer {
 struct ResumePoint {
   std::filesystem::path run;
   std::filesystem::path checkpoint;
+  std::string sha256;  // of all of it
   TrainOptions options;
   TrainPosition position;
   std::size_t metrics_bytes;          // of metrics.jsonl, written by then

@@ -32,7 +32,7 @@ void RunLog::step(const StepResult& result) {
   const double seconds = result.time.total();
   const auto images = static_cast<double>(result.images);
   images_ += result.images;
-  skipped_ += result.skipped;
+  skipped_ = result.skipped_so_far;
   last_step_ = result.step;
   seconds_ += seconds;
   progress_->update({.step = result.step,

@@ -180,6 +180,7 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
                           .images = batch.global_count,
                           .correct = static_cast<std::size_t>(sums[1]),
                           .skipped = !finite,
+                          .skipped_so_far = position_.skipped + !finite,
                           .time = timer};
   finite ? count(result) : skip();
   return result;

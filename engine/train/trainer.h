@@ -26,7 +26,8 @@ struct StepResult {
   std::size_t images;   // of the global batch
   std::size_t correct;  // of those, before the update
   bool skipped;         // the loss or a gradient was not finite: no update
-  StepTimer time;       // of this rank
+  std::size_t skipped_so_far;  // steps of the whole run, this one included
+  StepTimer time;              // of this rank
 };
 
 // What a rank's process has taken of its machine so far.
@@ -79,7 +80,10 @@ class Trainer {
 
   // Goes on from here: parameters, buffers and momentum (state of model and
   // optimizer) have been restored on all ranks.
-  void resume(const TrainPosition& position) { position_ = position; }
+  void resume(const TrainPosition& position) {
+    position_ = position;
+    parallel_.watch_gradients(position.skipped_in_a_row > 0);
+  }
 
   // Trains for plan.total_steps, evaluating every options.eval_every epochs
   // and at the end. Afterwards all ranks hold the same parameters and buffers.

@@ -14,10 +14,12 @@ namespace ringlet::cpu {
 inline bool prefers_winograd(const ConvShape& shape) {
   constexpr std::size_t kFewestTiles = 32;
   constexpr std::size_t kFewestChannels = 32;
+  constexpr std::size_t kSmallestMap = 4;  // none below was measured
   const auto tiles = [](std::size_t size) { return (size + 3) / 4; };
   return shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 &&
          shape.padding == 1 && shape.c >= kFewestChannels &&
-         shape.k >= kFewestChannels &&
+         shape.k >= kFewestChannels && shape.h >= kSmallestMap &&
+         shape.w >= kSmallestMap &&
          shape.n * tiles(shape.h) * tiles(shape.w) >= kFewestTiles;
 }
 

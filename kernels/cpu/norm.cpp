@@ -55,9 +55,12 @@ void put(float* p, Vec<B> v) {
 
 // Calls body<B, S>(tile) for each tile; S where so large an output streams.
 template <typename Body>
-void each_tile_streaming(const Tiles& tiles, const float* output, Body body) {
-  const bool aligned =
-      reinterpret_cast<std::uintptr_t>(output) % (16 * sizeof(float)) == 0;
+void each_tile_streaming(const Tiles& tiles, const float* output,
+                         const float* second_output, Body body) {
+  const auto in_lines = [](const float* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % (16 * sizeof(float)) == 0;
+  };
+  const bool aligned = in_lines(output) && in_lines(second_output);
   const bool streams =
       aligned && tiles.offset(tiles.count()) * sizeof(float) > kStreamedBytes;
   tiles.each([&]<std::size_t B>(std::size_t t) {
@@ -131,7 +134,7 @@ class Norm final : public NormKernels {
              const float* inv_std) override {
     const Tiles tiles(args.shape, args.layout);
     each_tile_streaming(
-        tiles, args.y, [&]<std::size_t B, bool S>(std::size_t t) {
+        tiles, args.y, nullptr, [&]<std::size_t B, bool S>(std::size_t t) {
           const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
           const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
           const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
@@ -156,7 +159,8 @@ class Norm final : public NormKernels {
                             ? 0.0f
                             : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
     each_tile_streaming(
-        tiles, args.dx, [&]<std::size_t B, bool S>(std::size_t t) {
+        tiles, args.dx, args.dresidual,
+        [&]<std::size_t B, bool S>(std::size_t t) {
           const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
           const Vec<B> inv_std = lanes.of(args.inv_std);
           input_gradient<B, S>(args, lanes.of(args.gamma) * inv_std,

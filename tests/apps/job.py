@@ -40,7 +40,7 @@ class JobTest(unittest.TestCase):
             *launcher, *wrapper, self.program, *arguments,
             environment=environment)
 
-    def start_command(self, *command, environment=None):
+    def start_command(self, *command, environment=None, own_group=False):
         # The settings of whoever runs the tests must not matter.
         clean = {name: value for name, value in os.environ.items()
                  if not name.startswith(("OMP_", "OMPI_", "PMI", "RINGLET_"))}
@@ -49,7 +49,7 @@ class JobTest(unittest.TestCase):
             ["sh", "-c", '. "$0" && exec "$@"', ROOT / "scripts" / "env",
              *map(str, command)],
             cwd=self.folder, env={**clean, **(environment or {})}, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            start_new_session=own_group, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         process.files_before, process.began = files, began
         self.addCleanup(process.communicate)

@@ -37,7 +37,8 @@ def processes_in(folder):
 class LaunchTest(job.JobTest):
     def launch(self, *words, **how):
         """`ringlet launch words`, in a session and group of its own."""
-        return self.start_command(self.program, "launch", *words, **how)
+        return self.start_command(self.program, "launch", *words,
+                                  own_group=True, **how)
 
     def pretend_mpirun(self, body):
         file = self.folder / "bin" / "mpirun"
@@ -126,7 +127,7 @@ class LaunchTest(job.JobTest):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number):
                 process = self.start_training()
-                process.send_signal(number)
+                os.killpg(process.pid, number)  # as Ctrl-C on a terminal
                 output, errors = process.communicate(timeout=30)
                 self.assertEqual(
                     (process.returncode, errors),
@@ -141,6 +142,28 @@ class LaunchTest(job.JobTest):
                              ranks=2)
                 self.assertEqual(self.steps(), step + 2)
                 subprocess.run(["rm", "-r", self.folder / "run"], check=True)
+
+    def test_a_stop_that_cannot_save_is_an_error(self):
+        process = self.start_training()
+        (self.folder / "run/checkpoints").write_text("in the way")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors.splitlines()[-1], "ringlet: stopped, as asked, "
+                         r"but no checkpoint of step \d+ .+")
+
+    def test_nohup(self):
+        process = self.start_command(
+            "nohup", self.program, "launch", "-np", 2, "--", *TOY, "--steps",
+            100000)
+        wait_until(lambda: self.steps() > 2)
+        process.send_signal(signal.SIGHUP)
+        before = self.steps()
+        wait_until(lambda: self.steps() > before + 5)
+        process.send_signal(signal.SIGUSR2)  # passed on
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(self.checkpoints(), [self.steps()])
 
     def test_one_process_without_mpirun(self):
         process = self.start(*TOY, "--steps", 100000)

@@ -111,6 +111,15 @@ class ResumeTest(job.JobTest):
         self.assert_fails(process, "ringlet: run/checkpoints/step-6/"
                           "model.safetensors: no tensor '.+")
 
+    def test_from_inside_the_folder(self):
+        self.run_job(*TOY, "--steps", 4, "--checkpoint-steps", 2, "--out",
+                     "run", ranks=RANKS)
+        checkpoints, self.folder = (self.folder / "run/checkpoints",
+                                    self.folder / "run")
+        self.run_job("train", "--resume", "checkpoints/step-2")
+        self.folder = checkpoints
+        self.run_job("train", "--resume", "./step-2")
+
     def test_nothing_to_resume(self):
         self.assert_refused("ringlet: nowhere: no checkpoint there, .+",
                             self.start("train", "--resume", "nowhere", ranks=2))

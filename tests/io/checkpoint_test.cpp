@@ -143,6 +143,8 @@ TEST_CASE("The newest and the best checkpoints are kept") {
   save(folder, 10, 0.6);
   std::filesystem::create_directory(folder.path() / "step-9");  // not whole
   std::filesystem::create_directory(folder.path() / "notes");
+  std::filesystem::create_directory(folder.path() / "step-1.tmp");
+  std::filesystem::create_directory(folder.path() / "step-7.tmp");
   folder.prune(2);
   CHECK(names_in(folder.path()) == std::vector<std::string>{"notes", "step-10",
                                                             "step-2", "step-4",

@@ -80,6 +80,12 @@ TEST_CASE("Of two runs in one folder the second is refused") {
   CHECK_NOTHROW(RunDirectory(folder.path(), RunDirectory::Open::kContinue));
 }
 
+TEST_CASE("A folder without a run cannot be gone on with") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH(RunDirectory(folder.path(), RunDirectory::Open::kContinue),
+                    ContainsSubstring("holds no run to go on with"));
+}
+
 TEST_CASE("A lock file that nobody holds blocks nobody") {
   const TemporaryFolder folder;
   write_file(folder.path() / ".lock", "process 1 on a machine that is gone");
