@@ -59,9 +59,9 @@ class CheckpointFolder {
   std::filesystem::path save(const std::vector<CheckpointFile>& files,
                              const CheckpointState& state) const;
 
-  // Removes all but the newest `count` and the (newest) one of the highest score,
-  // and what interrupted writes and removals left. Folders without a readable
-  // manifest stay.
+  // Removes all but the newest `count` and the (newest) one of the highest
+  // score, and what interrupted writes and removals left. Folders without a
+  // readable manifest stay.
   void prune(std::size_t count) const;
 
   // The newest that is whole. Adds to `rejected` why newer ones are not.
