@@ -12,8 +12,17 @@ thread_local bool t_grad_enabled = true;
 }  // namespace
 
 struct Variable::Impl {
-  Tensor data;
-  bool requires_grad = false;
+  Impl(const Tensor& value, bool wants_grad)
+      : shape(value.shape()),
+        dtype(value.dtype()),
+        layout(value.layout()),
+        requires_grad(wants_grad) {}
+
+  // The value's, and so the gradient's.
+  Shape shape;
+  Dtype dtype;
+  Layout layout;
+  bool requires_grad;
   std::shared_ptr<Node> node;
   std::string name;
   Tensor grad;
@@ -50,10 +59,8 @@ struct Variable::Impl {
 };
 
 Variable::Variable(Tensor data, bool requires_grad)
-    : impl_(std::make_shared<Impl>()) {
-  impl_->data = std::move(data);
-  impl_->requires_grad = requires_grad;
-}
+    : impl_(std::make_shared<Impl>(data, requires_grad)),
+      value_(std::make_shared<Tensor>(std::move(data))) {}
 
 Variable::Variable(Tensor data, std::shared_ptr<Node> node)
     : Variable(std::move(data), true) {
@@ -62,15 +69,23 @@ Variable::Variable(Tensor data, std::shared_ptr<Node> node)
 
 bool Variable::requires_grad() const { return impl_->requires_grad; }
 const std::shared_ptr<Node>& Variable::node() const { return impl_->node; }
-const Tensor& Variable::data() const { return impl_->data; }
+const Tensor& Variable::data() const {
+  RINGLET_CHECK(value_ != nullptr, "'{}' was kept without its value", name());
+  return *value_;
+}
+Variable Variable::without_value() const {
+  Variable copy = *this;
+  copy.value_ = nullptr;
+  return copy;
+}
 const std::string& Variable::name() const { return impl_->name; }
 void Variable::set_name(std::string name) const {
   impl_->name = std::move(name);
 }
 
 void Variable::set_data(Tensor data) const {
-  data.copy_from(impl_->data);
-  impl_->data = std::move(data);
+  data.copy_from(*value_);
+  *value_ = std::move(data);
 }
 
 const Tensor& Variable::grad() const {
@@ -98,8 +113,7 @@ const Tensor& GradSink::memory() {
       !impl.grad.defined() && impl.grad_memory.defined() && !impl.memory_lent;
   if (own) impl.memory_lent = true;
   memory_ =
-      own ? impl.grad_memory
-          : Tensor(impl.data.shape(), impl.data.dtype(), impl.data.layout());
+      own ? impl.grad_memory : Tensor(impl.shape, impl.dtype, impl.layout);
   return memory_;
 }
 
@@ -125,6 +139,7 @@ void GradSink::deliver() {
 Variable make_result(const char* op, Tensor data, std::vector<Variable> inputs,
                      Node::Backward run) {
   if (!records_gradient(inputs)) return Variable(std::move(data));
+  for (Variable& input : inputs) input = input.without_value();
   return Variable(std::move(data), std::make_shared<Node>(Node{
                                        op, std::move(inputs), std::move(run)}));
 }

@@ -29,6 +29,10 @@ class Variable {
   // Puts the value into other memory (an arena); shape, type stay.
   void set_data(Tensor data) const;
 
+  // The same variable without its value, whose memory this copy does not keep:
+  // for a backward that must only know where the gradient goes.
+  Variable without_value() const;
+
   const std::string& name() const;
   void set_name(std::string name) const;
 
@@ -53,6 +57,7 @@ class Variable {
 
   struct Impl;
   std::shared_ptr<Impl> impl_;
+  std::shared_ptr<Tensor> value_;
 };
 
 // Where an op's backward puts the gradient of one of its inputs.
@@ -89,7 +94,8 @@ struct Node {
   using Backward = std::function<void(const Tensor& grad_output)>;
 
   const char* op;
-  std::vector<Variable> inputs;
+  std::vector<Variable>
+      inputs;    // without their values: `run` has what it reads
   Backward run;  // dropped, with all it saved, once it has run
 };
 

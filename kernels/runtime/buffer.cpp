@@ -1,54 +1,57 @@
 #include "kernels/runtime/buffer.h"
 
 #include <fmt/format.h>
+#include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
-#include <vector>
+#include <set>
+#include <utility>
 
 #include "kernels/runtime/error.h"
 
 namespace ringlet {
 namespace {
 
-constexpr std::size_t kAlignment = 64;       // a cache line, a zmm register
-constexpr std::size_t kPageRounding = 4096;  // for blocks above one page
-constexpr double kLargestWaste = 1.25;       // a block serves down to 80 %
+constexpr std::size_t kAlignment = 64;  // a cache line, a zmm register
+constexpr std::size_t kPage = 4096;     // rounding of what is larger
+constexpr std::size_t kLarge = std::size_t{1} << 20;
+constexpr std::size_t kGrowth = std::size_t{16} << 20;
 
-class BlockCache {
+constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+// One range of addresses that grows and never shrinks. A request takes the
+// smallest free piece that holds it; what is released joins its free
+// neighbours. Backward frees the activations in the reverse order of their
+// making, so that they become one piece again, of which the gradients of
+// earlier, larger layers are cut: the peak stays near what is in use.
+class Arena {
  public:
   std::byte* acquire(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    auto block = free_.lower_bound(bytes);
-    if (block != free_.end() &&
-        static_cast<double>(block->first) <=
-            static_cast<double>(bytes) * kLargestWaste) {
-      std::byte* memory = block->second.back();
-      block->second.pop_back();
-      sizes_[memory].requested = bytes;
-      stats_.bytes_in_use += bytes;
-      if (block->second.empty()) free_.erase(block);
-      return memory;
+    auto best = by_size_.lower_bound({bytes, nullptr});
+    if (best == by_size_.end()) {
+      grow(bytes);
+      best = by_size_.lower_bound({bytes, nullptr});
     }
-    auto* memory =
-        static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes));
-    if (memory == nullptr) {
-      throw Error(
-          fmt::format("out of memory: the system refuses {} bytes", bytes));
-    }
-    sizes_[memory] = {bytes, bytes};
+    const auto [size, start] = *best;
+    by_size_.erase(best);
+    by_start_.erase(start);
+    if (size > bytes) add_piece(start + bytes, size - bytes);
     stats_.bytes_in_use += bytes;
-    stats_.bytes_from_system += bytes;
-    ++stats_.blocks_from_system;
-    return memory;
+    return start;
   }
 
-  void release(std::byte* memory) {
+  void release(std::byte* start, std::size_t bytes) {
+    ASAN_POISON_MEMORY_REGION(start, bytes);
     const std::lock_guard lock(mutex_);
-    const Block& block = sizes_.at(memory);
-    stats_.bytes_in_use -= block.requested;
-    free_[block.size].push_back(memory);
+    stats_.bytes_in_use -= bytes;
+    add_joined(start, bytes);
   }
 
   AllocatorStats stats() {
@@ -57,34 +60,115 @@ class BlockCache {
   }
 
  private:
-  struct Block {
-    std::size_t size;
-    std::size_t requested;
-  };
+  // Asks for memory right behind the range; the system may give other
+  // addresses, where the pieces then join nothing.
+  void grow(std::size_t bytes) {
+    if (end_ == nullptr) end_ = room_to_grow();
+    std::size_t at_end = 0;
+    if (!by_start_.empty()) {
+      const auto& [start, size] = *std::prev(by_start_.end());
+      if (start + size == end_) at_end = size;
+    }
+    std::size_t added = round_up(bytes - at_end, kGrowth);
+    std::byte* start = map(end_, added);
+    if (start != end_ && added < bytes) {
+      munmap(start, added);
+      added = round_up(bytes, kGrowth);
+      start = map(nullptr, added);
+    }
+    end_ = start + added;
+    ASAN_POISON_MEMORY_REGION(start, added);
+    stats_.bytes_from_system += added;
+    ++stats_.blocks_from_system;
+    add_joined(start, added);
+  }
+
+  static std::byte* map(std::byte* wished, std::size_t bytes) {
+    void* memory = mmap(wished, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+      throw Error(
+          fmt::format("out of memory: the system refuses {} bytes", bytes));
+    }
+    return static_cast<std::byte*>(memory);
+  }
+
+  // An address behind which as much is free as the machine has memory.
+  static std::byte* room_to_grow() {
+    const auto bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                       static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    void* room = mmap(nullptr, bytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) return nullptr;  // anywhere, then
+    munmap(room, bytes);
+    return static_cast<std::byte*>(room);
+  }
+
+  void add_piece(std::byte* start, std::size_t bytes) {
+    by_start_.emplace(start, bytes);
+    by_size_.emplace(bytes, start);
+  }
+
+  void add_joined(std::byte* start, std::size_t bytes) {
+    auto next = by_start_.lower_bound(start);
+    if (next != by_start_.begin()) {
+      const auto before = std::prev(next);
+      if (before->first + before->second == start) {
+        start = before->first;
+        bytes += before->second;
+        by_size_.erase({before->second, before->first});
+        by_start_.erase(before);
+      }
+    }
+    if (next != by_start_.end() && start + bytes == next->first) {
+      bytes += next->second;
+      by_size_.erase({next->second, next->first});
+      by_start_.erase(next);
+    }
+    add_piece(start, bytes);
+  }
 
   std::mutex mutex_;
-  std::map<std::size_t, std::vector<std::byte*>> free_;  // by block size
-  std::map<std::byte*, Block> sizes_;
+  // The free pieces, twice.
+  std::map<std::byte*, std::size_t> by_start_;
+  std::set<std::pair<std::size_t, std::byte*>> by_size_;
+  std::byte* end_ = nullptr;  // of the range
   AllocatorStats stats_;
 };
 
-// Never destroyed: Buffers in static objects may outlive any order of ends.
-BlockCache& block_cache() {
-  static auto* cache = new BlockCache;
-  return *cache;
+// Small blocks have a range of their own: they come and go in another order,
+// and one that stays would split the large pieces.
+Arena& arena_for(std::size_t bytes) {
+  // Never destroyed: Buffers in static objects may outlive any order of ends.
+  static auto* small = new Arena;
+  static auto* large = new Arena;
+  return bytes < kLarge ? *small : *large;
 }
 
 }  // namespace
 
 Buffer Buffer::allocate(std::size_t bytes) {
-  const std::size_t unit = bytes < kPageRounding ? kAlignment : kPageRounding;
-  const std::size_t rounded = (bytes / unit + 1) * unit;
-  std::byte* memory = block_cache().acquire(rounded);
-  return Buffer(std::shared_ptr<std::byte>(
-                    memory, [](std::byte* p) { block_cache().release(p); }),
+  // At least one byte more than asked for: nothing shares an address with its
+  // neighbour's end, and blocks of 2^k bytes start in different cache sets.
+  const std::size_t rounded =
+      round_up(bytes + 1, bytes < kPage ? kAlignment : kPage);
+  std::byte* memory = arena_for(rounded).acquire(rounded);
+  ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+  return Buffer(std::shared_ptr<std::byte>(memory,
+                                           [rounded](std::byte* start) {
+                                             arena_for(rounded).release(
+                                                 start, rounded);
+                                           }),
                 bytes);
 }
 
-AllocatorStats allocator_stats() { return block_cache().stats(); }
+AllocatorStats allocator_stats() {
+  AllocatorStats sum = arena_for(0).stats();
+  const AllocatorStats large = arena_for(kLarge).stats();
+  sum.bytes_from_system += large.bytes_from_system;
+  sum.bytes_in_use += large.bytes_in_use;
+  sum.blocks_from_system += large.blocks_from_system;
+  return sum;
+}
 
 }  // namespace ringlet

@@ -15,8 +15,8 @@ class Buffer {
   Buffer(std::shared_ptr<std::byte> memory, std::size_t bytes)
       : memory_(std::move(memory)), bytes_(bytes) {}
 
-  // Uninitialised memory at a multiple of 64 bytes, from the process's cache
-  // of blocks (see AllocatorStats). Cost after warm-up: a lock and a look-up.
+  // Uninitialised memory at a multiple of 64 bytes, from the process's arena
+  // (see AllocatorStats). Cost after warm-up: a lock and two look-ups.
   static Buffer allocate(std::size_t bytes);
 
   std::byte* data() const { return memory_.get(); }
@@ -27,13 +27,12 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
-// Released blocks are kept and handed out again to requests of about their
-// size, never returned to the operating system: after the first steps of a
-// training run no step asks the system for memory, and none pays for page
-// faults. (A malloc that maps and unmaps large blocks at each step halves the
-// speed of CPU training.)
+// Released memory is kept and handed out again, never returned to the operating
+// system: after the first steps of a training run no step asks the system for
+// memory, and none pays for page faults. (A malloc that maps and unmaps large
+// blocks at each step halves the speed of CPU training.)
 struct AllocatorStats {
-  std::size_t bytes_from_system = 0;   // all blocks ever made; never shrinks
+  std::size_t bytes_from_system = 0;   // ever; never shrinks
   std::size_t bytes_in_use = 0;        // in live Buffers, rounded up
   std::size_t blocks_from_system = 0;  // how often the system was asked
 };

@@ -12,13 +12,15 @@ Variable add(const Variable& a, const Variable& b) {
   backend(y.device())
       .elementwise.add(y.storage_count(), a.data().data(), b.data().data(),
                        y.data());
-  return make_result("add", y, {a, b}, [=](const Tensor& dy) {
-    for (const Variable& input : {a, b}) {
-      GradSink dinput(input);
-      dinput.share(dy);
-      dinput.deliver();
-    }
-  });
+  return make_result(
+      "add", y, {a, b},
+      [a = a.without_value(), b = b.without_value()](const Tensor& dy) {
+        for (const Variable& input : {a, b}) {
+          GradSink dinput(input);
+          dinput.share(dy);
+          dinput.deliver();
+        }
+      });
 }
 
 }  // namespace ringlet

@@ -96,7 +96,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
   return make_result(
       "batch_norm", y, {x, gamma, beta, residual},
       [=, mean = mean, inv_std = inv_std, training = options.training,
-       through_residual = residual.defined()](const Tensor& dy) {
+       residual = residual.without_value()](const Tensor& dy) {
         GradSink dgamma(gamma), dbeta(beta), dx(x), dresidual(residual);
         backend(dy.device())
             .norm.backward({.shape = shape,
@@ -109,7 +109,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
                             .mask = mask_data(mask),
                             .dy = dy.data(),
                             .dx = dx.memory().data(),
-                            .dresidual = through_residual
+                            .dresidual = residual.defined()
                                              ? dresidual.memory().data()
                                              : nullptr,
                             .dgamma = dgamma.memory().data(),

@@ -27,7 +27,7 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
   // handed on as it is.
   Variable loss = make_result(
       "cross_entropy", Tensor::of({}, {static_cast<float>(result.loss)}),
-      {logits}, [=](const Tensor& dloss) {
+      {logits}, [=, logits = logits.without_value()](const Tensor& dloss) {
         RINGLET_CHECK(dloss.item() == 1.0f,
                       "cross_entropy must be the end of the graph");
         GradSink sink(logits);

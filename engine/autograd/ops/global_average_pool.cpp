@@ -9,12 +9,14 @@ Variable global_average_pool(const Variable& x) {
   Tensor y(shape_of({shape.n, shape.c}));
   backend(x.data().device())
       .pool.average_forward(shape, layout, x.data().data(), y.data());
-  return make_result("global_average_pool", y, {x}, [=](const Tensor& dy) {
-    PoolKernels& kernels = backend(dy.device()).pool;
-    GradSink dx(x);
-    kernels.average_backward(shape, layout, dy.data(), dx.memory().data());
-    dx.deliver();
-  });
+  return make_result("global_average_pool", y, {x},
+                     [=, x = x.without_value()](const Tensor& dy) {
+                       PoolKernels& kernels = backend(dy.device()).pool;
+                       GradSink dx(x);
+                       kernels.average_backward(shape, layout, dy.data(),
+                                                dx.memory().data());
+                       dx.deliver();
+                     });
 }
 
 }  // namespace ringlet

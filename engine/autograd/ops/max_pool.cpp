@@ -20,13 +20,14 @@ Variable max_pool2d(const Variable& x, const MaxPoolOptions& options) {
   backend(x.data().device())
       .pool.max_forward(shape, layout, x.data().data(), y.data(),
                         winner.data<std::uint8_t>());
-  return make_result("max_pool2d", y, {x}, [=](const Tensor& dy) {
-    PoolKernels& kernels = backend(dy.device()).pool;
-    GradSink dx(x);
-    kernels.max_backward(shape, layout, dy.data(), winner.data<std::uint8_t>(),
-                         dx.memory().data());
-    dx.deliver();
-  });
+  return make_result(
+      "max_pool2d", y, {x}, [=, x = x.without_value()](const Tensor& dy) {
+        PoolKernels& kernels = backend(dy.device()).pool;
+        GradSink dx(x);
+        kernels.max_backward(shape, layout, dy.data(),
+                             winner.data<std::uint8_t>(), dx.memory().data());
+        dx.deliver();
+      });
 }
 
 }  // namespace ringlet
