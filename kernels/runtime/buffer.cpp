@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kernels/runtime/error.h"
+#include "kernels/runtime/layout.h"
 
 namespace ringlet {
 namespace {
@@ -20,10 +21,6 @@ constexpr std::size_t kAlignment = 64;  // a cache line, a zmm register
 constexpr std::size_t kPage = 4096;     // rounding of what is larger
 constexpr std::size_t kLarge = std::size_t{1} << 20;
 constexpr std::size_t kGrowth = std::size_t{16} << 20;
-
-constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
 
 // One range of addresses that grows and never shrinks. A request takes the
 // smallest free piece that holds it; what is released joins its free

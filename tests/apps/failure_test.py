@@ -1,11 +1,14 @@
 """A training that fails on its way ends the whole job, with one message."""
 
 import json
+import os
 import pathlib
 import resource
+import shutil
 import time
 
 import job
+from launch_test import SECONDS_TO_END, processes_in, wait_until
 
 QUICK = ["--model", "resnet20", "--batch-size", "2", "--threads", "1"]
 # Leaves its process ID, and lets a file that is too long be an error.
@@ -32,9 +35,12 @@ class FailureTest(job.JobTest):
     def limit(self, rank, what, value):
         resource.prlimit(self.pid(rank), what, (value, value))
 
-    def address_space(self, rank):
-        pages = pathlib.Path(f"/proc/{self.pid(rank)}/statm").read_text()
-        return int(pages.split()[0]) * resource.getpagesize()
+    def limit_memory(self, pid):
+        """Leaves enough for what libraries still ask for, which they do not
+        all bear to be refused, but not for larger batches."""
+        pages = pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0]
+        most = int(pages) * resource.getpagesize() + (8 << 20)
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
 
     def assert_no_weights(self):
         names = [file.name for file in (self.folder / "run").iterdir()
@@ -57,12 +63,44 @@ class FailureTest(job.JobTest):
 
     def test_another_rank_runs_out_of_memory(self):
         process = self.start_training("--steps", "100")
-        # Enough for what libraries still ask for, which they do not all bear
-        # to be refused, but not for the evaluation with its larger batches.
-        self.limit(1, resource.RLIMIT_AS, self.address_space(1) + (8 << 20))
+        self.limit_memory(self.pid(1))
         self.assert_fails(process, r"ringlet: rank 1: out of memory: the "
                                    r"system refuses \d+ bytes")
         self.assert_no_weights()
+
+    def rank_in_folder(self, rank):
+        """The process ID of a rank that works there."""
+        variable = f"OMPI_COMM_WORLD_RANK={rank}"
+        found, = [pid for pid in processes_in(self.folder) if variable in
+                  pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")]
+        return found
+
+    def test_one_rank_ends_the_others_within_seconds(self):
+        steps = 60
+        launched = [self.program, "launch", "-np", 3, "--"]
+        bare = ["mpirun", "-np", 3, self.program]
+        for launcher in (launched, bare):
+            with self.subTest(launcher[0]):
+                shared_memory = set(os.listdir("/dev/shm"))
+                process = self.start_command(
+                    *launcher, "train", "--model", "resnet20", "--batch-size",
+                    3, "--threads", 1, "--steps", steps, "--out", "run")
+                wait_until(lambda: self.steps() > 0)
+                self.limit_memory(self.rank_in_folder(1))
+                # In the evaluation that follows the last step.
+                wait_until(lambda: self.steps() >= steps)
+                last_step = time.monotonic()
+                _, errors = process.communicate(timeout=SECONDS_TO_END)
+                wait_until(lambda: processes_in(self.folder) == [],
+                           last_step + SECONDS_TO_END - time.monotonic())
+                self.assertEqual(process.returncode, 1)
+                message, = job.OURS.findall(errors)
+                self.assertRegex(message, "ringlet: rank 1: out of memory: .+")
+                if launcher is launched:
+                    self.assertTrue(errors.endswith("\n" + message), errors)
+                self.assertEqual(set(os.listdir("/dev/shm")), shared_memory)
+                self.assert_no_weights()
+                shutil.rmtree(self.folder / "run")
 
     def test_divergence(self):
         process = self.start("train", *QUICK, "--lr", "1e20", "--out", "run",
