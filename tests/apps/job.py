@@ -13,6 +13,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS_TO_REFUSE = 5
 SECONDS_TO_HANG = 60
+SECONDS_TO_TIDY = 10
 
 OURS = re.compile(r"^ringlet: .*\n", re.MULTILINE)
 # What mpirun adds: paragraphs between dashes, and lines about itself.
@@ -52,9 +53,17 @@ class JobTest(unittest.TestCase):
             start_new_session=own_group, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         process.files_before, process.began = files, began
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)  # comes first
+        self.addCleanup(self.end, process)
         return process
+
+    def end(self, process):
+        """Ends what a test has left running; mpirun then tidies up."""
+        process.terminate()
+        try:
+            process.communicate(timeout=SECONDS_TO_TIDY)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
     def run_job(self, *arguments, **how):
         """The output of a job that has to succeed, with nothing on stderr."""
