@@ -32,7 +32,8 @@ TRAIN_FILES = 5
 PADDING = 4
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32).reshape(3, 1, 1)
 STD = np.array([0.2470, 0.2435, 0.2616], np.float32).reshape(3, 1, 1)
-RECIPE = {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4}
+# With 0.02 the loss first rises to 30, whatever the program or the seed.
+RECIPE = {"lr": 0.005, "momentum": 0.9, "weight_decay": 5e-4}
 WINDOW = 20  # steps of a running mean
 
 
