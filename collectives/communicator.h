@@ -64,7 +64,7 @@ class Communicator {
   // the order of the calls. `data` must stay untouched until the Work is waited
   // for. Where an exception keeps that from happening, work goes on until the
   // Communicator is destroyed: so `data` must outlive it, or come from
-  // allocate(), whose memory stays with the process.
+  // allocate().
   virtual Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
                                 ReduceOp op) = 0;
 
@@ -74,7 +74,8 @@ class Communicator {
   // Returns when every rank has called it.
   virtual void barrier() = 0;
 
-  // The memory that this back end reduces best. Plain memory here.
+  // The memory that this back end reduces best; it is kept as long as the
+  // Communicator lives. Plain memory here.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 };
 
