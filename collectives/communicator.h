@@ -81,8 +81,7 @@ struct Collective {
 // caller. Several may be in flight; they run in the order of the calls. Data
 // must stay untouched until the Work is waited for. Where an exception keeps
 // that from happening, work goes on until the Communicator is destroyed: so the
-// data must outlive it, or come from allocate(), whose memory stays with the
-// process.
+// data must outlive it, or come from allocate().
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -135,7 +134,8 @@ class Communicator {
   // Returns when every rank has called it.
   void barrier() { run({.kind = CollectiveKind::kBarrier}); }
 
-  // The memory that this back end reduces best. Plain memory here.
+  // The memory that this back end reduces best; it is kept as long as the
+  // Communicator lives. Plain memory here.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
  private:

@@ -12,9 +12,17 @@ HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
 
 HostCommunicator::~HostCommunicator() {
   if (unwinding_ && !collectives_->cancel()) {
+    // What the abandoned thread uses lives on.
+    static auto* kept = new std::vector<Buffer>;
+    kept->insert(kept->end(), allocated_.begin(), allocated_.end());
     progress_.abandon();
-    collectives_.release();  // lives on: the abandoned thread uses it
+    collectives_.release();
   }
+}
+
+Buffer HostCommunicator::allocate(std::size_t bytes) {
+  allocated_.push_back(Buffer::allocate(bytes));
+  return allocated_.back();
 }
 
 void HostCommunicator::run(const Collective& call) {

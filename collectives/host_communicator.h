@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "collectives/communicator.h"
 #include "collectives/progress_thread.h"
@@ -49,7 +50,10 @@ class HostCommunicator final : public Communicator {
   void run(const Collective& call) override;
   Work start(const Collective& call) override;
 
+  Buffer allocate(std::size_t bytes) override;
+
  private:
+  std::vector<Buffer> allocated_;  // outlive what is in flight
   std::unique_ptr<HostCollectives> collectives_;
   ProgressThread progress_;
   Unwinding unwinding_;
