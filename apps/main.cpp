@@ -24,6 +24,7 @@ constexpr const char* kUsage =
     "  train    trains a ResNet; under mpirun -np N, data-parallel on N ranks\n"
     "  launch   starts another command on N ranks, by mpirun with sane "
     "settings\n"
+    "  explain  draws an all-reduce algorithm, step by step\n"
     "\n"
     "ringlet COMMAND --help tells more.\n";
 
@@ -32,9 +33,10 @@ int run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "train") return train_command(argc - 1, argv + 1);
   if (command == "launch") return launch_command(argc - 1, argv + 1);
+  if (command == "explain") return explain_command(argc - 1, argv + 1);
   if (command != "--help" && command != "-h") {
     throw SharedError(fmt::format(
-        "{}, expected train or launch; see ringlet --help",
+        "{}, expected train, launch or explain; see ringlet --help",
         command.empty() ? "no command"
                         : fmt::format("unknown command '{}'", command)));
   }

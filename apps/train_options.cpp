@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "collectives/communicator.h"
 #include "collectives/mpi_scope.h"
 #include "engine/parallel/agreement.h"
 #include "models/resnet.h"
@@ -205,9 +206,9 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
 void add_machine(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Ranks and machine");
   app.add_option("--comm", o.comm,
-                 "All-reduce: ring (ours, over MPI), mpi (MPI_Allreduce), solo "
-                 "(one rank)")
-      ->check(CLI::IsMember({"ring", "mpi", "solo"}))
+                 "All-reduce: our algorithms over MPI, mpi (MPI_Allreduce), or "
+                 "solo (one rank)")
+      ->check(CLI::IsMember(communicator_names()))
       ->default_str("ring; solo without mpirun");
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")

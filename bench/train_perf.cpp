@@ -14,6 +14,7 @@
 #include "bench/profile/allocations.h"
 #include "bench/profile/fma_peak.h"
 #include "bench/profile/kernel_profile.h"
+#include "collectives/communicator.h"
 #include "collectives/launch.h"
 #include "collectives/mpi_scope.h"
 #include "engine/autograd/ops.h"
@@ -313,7 +314,7 @@ int main(int argc, char** argv) {
       ->default_str("cores / ranks");
   app.add_option("--comm", o.comm, "All-reduce")
       ->default_str("ring; solo for one rank")
-      ->check(CLI::IsMember({"ring", "mpi", "solo"}));
+      ->check(CLI::IsMember(communicator_names()));
   app.add_option("--conv", o.conv, "Convolutions")
       ->check(CLI::IsMember({"auto", "direct"}));
   app.add_option("--json", o.json, "File for the figures");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/reduce.h"
 #include "kernels/runtime/buffer.h"
@@ -35,49 +36,118 @@ class Work {
   std::shared_ptr<State> state_;
 };
 
+enum class CollectiveKind {
+  kAllReduce,
+  kReduceScatter,
+  kAllGather,
+  kReduce,
+  kBroadcast,
+  kBarrier
+};
+
+// "all_reduce", ...
+const char* name_of(CollectiveKind kind);
+
+// One call of a collective, the same on all ranks but for the addresses.
+// `count` elements are what each rank gives or gets: of reduce_scatter's input
+// and all_gather's output there are size() times as many.
+struct Collective {
+  CollectiveKind kind;
+  const void* input = nullptr;
+  void* output = nullptr;
+  std::size_t count = 0;
+  Dtype dtype = Dtype::kU8;
+  ReduceOp op = ReduceOp::kSum;
+  int root = 0;
+};
+
 // Moves bytes between the ranks of one job; knows no tensor and no gradient.
 //
 // Every rank calls the same operations in the same order with the same counts.
-// A Communicator is used by one thread at a time. Data lie in host memory. A
-// world of one is no special case: each operation is then a no-op. Errors of
-// the layers below are thrown as ringlet::Error; every later call then throws
-// too. Of two communicators over MPI in one process, only one may have work in
-// flight.
+// A Communicator is used by one thread at a time. Data lie in host memory;
+// counts go from 0 to beyond 2^31 bytes. A world of one is no special case.
+// Errors of the layers below are thrown as ringlet::Error; every later call
+// then throws too. Of two communicators over MPI in one process, only one may
+// have work in flight.
+//
+// Sums and the like: result[i] is element i of rank 0 op ... op that of the
+// last rank, with the same bits on every rank that gets it; in which order they
+// are combined is the algorithm's. f16 and bf16 are combined in float. kAvg is
+// the sum divided by size(), refused for integers. Integers that overflow are
+// undefined: back ends differ (MPI may saturate where the ring wraps).
+//
+// The forms with one array work in place; with an input and an output, which
+// do not overlap, the input is left as it is. The _async forms run beside the
+// caller. Several may be in flight; they run in the order of the calls. Data
+// must stay untouched until the Work is waited for. Where an exception keeps
+// that from happening, work goes on until the Communicator is destroyed: so the
+// data must outlive it, or come from allocate().
 class Communicator {
  public:
   virtual ~Communicator() = default;
 
-  // "solo", "ring" or "mpi".
+  // As in make_communicator.
   virtual std::string name() const = 0;
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // data[i] becomes data[i] of rank 0 op ... op data[i] of the last rank, in
-  // place and with the same bits on every rank. Counts from 0 to beyond 2^31
-  // bytes. Integers that overflow are undefined: back ends differ (MPI may
-  // saturate where the ring wraps). Ring cost: 2 (size-1)/size of the bytes
-  // sent by each rank.
-  virtual void all_reduce(void* data, std::size_t count, Dtype dtype,
-                          ReduceOp op) = 0;
+  virtual void run(const Collective& call) = 0;
+  virtual Work start(const Collective& call) = 0;
 
-  // The same, running beside the caller. Several may be in flight; they run in
-  // the order of the calls. `data` must stay untouched until the Work is waited
-  // for. Where an exception keeps that from happening, work goes on until the
-  // Communicator is destroyed: so `data` must outlive it, or come from
-  // allocate().
-  virtual Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
-                                ReduceOp op) = 0;
+  void all_reduce(void* data, std::size_t count, Dtype dtype, ReduceOp op) {
+    run(all_reduce_of(data, data, count, dtype, op));
+  }
+  void all_reduce(const void* input, void* output, std::size_t count,
+                  Dtype dtype, ReduceOp op) {
+    run(all_reduce_of(input, output, count, dtype, op));
+  }
+  Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
+                        ReduceOp op) {
+    return start(all_reduce_of(data, data, count, dtype, op));
+  }
 
+  // Rank r's output is part r of the combined inputs. In place where `output`
+  // is part r of `input`; the other parts are then lost.
+  void reduce_scatter(const void* input, void* output, std::size_t count,
+                      Dtype dtype, ReduceOp op) {
+    run({CollectiveKind::kReduceScatter, input, output, count, dtype, op});
+  }
+  // Part r of every output is rank r's input. In place where `input` is part r
+  // of `output`.
+  void all_gather(const void* input, void* output, std::size_t count,
+                  Dtype dtype) {
+    run({CollectiveKind::kAllGather, input, output, count, dtype});
+  }
+  // In place, to the root; what the others have in `data` is lost.
+  void reduce(void* data, std::size_t count, Dtype dtype, ReduceOp op,
+              int root) {
+    run({CollectiveKind::kReduce, data, data, count, dtype, op, root});
+  }
   // Copies `bytes` of the root's data to every rank.
-  virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
-
+  void broadcast(void* data, std::size_t bytes, int root) {
+    run({.kind = CollectiveKind::kBroadcast,
+         .input = data,
+         .output = data,
+         .count = bytes,
+         .root = root});
+  }
   // Returns when every rank has called it.
-  virtual void barrier() = 0;
+  void barrier() { run({.kind = CollectiveKind::kBarrier}); }
 
   // The memory that this back end reduces best; it is kept as long as the
   // Communicator lives. Plain memory here.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
+
+ private:
+  static Collective all_reduce_of(const void* input, void* output,
+                                  std::size_t count, Dtype dtype, ReduceOp op) {
+    return {CollectiveKind::kAllReduce, input, output, count, dtype, op};
+  }
 };
+
+// Throws Error where a call cannot be meant: a root that is no rank, an average
+// of integers. What every back end asks first.
+void check_call(const Collective& call, int ranks);
 
 struct CommunicatorOptions {
   // Bytes of a slice: a chunk is sent in pieces of at most this size, so that
@@ -89,10 +159,12 @@ struct CommunicatorOptions {
 };
 
 // Makes the back end `name` over the job's ranks: "solo" (this process alone;
-// refused where the launcher started more), "ring" (ours, over MPI) or "mpi"
-// (MPI_Allreduce). The last two start MPI when needed (see mpi_scope.h); every
+// refused where the launcher started more), "mpi" (MPI_Allreduce), or one of
+// our algorithms over MPI: "ring", "naive", "tree", "recursive_doubling",
+// "ordered". All but the first start MPI when needed (see mpi_scope.h); every
 // rank makes and destroys them at the same points, on its main thread. Throws
 // Error naming the known back ends otherwise.
+const std::vector<std::string>& communicator_names();
 std::unique_ptr<Communicator> make_communicator(
     const std::string& name, const CommunicatorOptions& options = {});
 

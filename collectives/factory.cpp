@@ -1,22 +1,36 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "collectives/algorithm_communicator.h"
 #include "collectives/communicator.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
-#include "collectives/ring_communicator.h"
 #include "collectives/solo_communicator.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
 
+const std::vector<std::string>& communicator_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all{"solo", "mpi"};
+    all.insert(all.end(), algorithm_names().begin(), algorithm_names().end());
+    return all;
+  }();
+  return names;
+}
+
 std::unique_ptr<Communicator> make_communicator(
     const std::string& name, const CommunicatorOptions& options) {
-  if (name == "ring") {
-    return make_ring_communicator(make_mpi_transport(), options);
+  const std::vector<std::string>& known = communicator_names();
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw Error(fmt::format("unknown communicator '{}', expected {}", name,
+                            fmt::join(known, ", ")));
   }
   if (name == "mpi") return make_mpi_communicator();
   if (name != "solo") {
-    throw Error(fmt::format(
-        "unknown communicator '{}', expected solo, ring or mpi", name));
+    return make_algorithm_communicator(name, make_mpi_transport(), options);
   }
   const LaunchInfo launched = launch_info();
   if (launched.size > 1) {

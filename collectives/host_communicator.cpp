@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "kernels/runtime/check.h"
-
 namespace ringlet {
 
 HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
@@ -27,27 +25,15 @@ Buffer HostCommunicator::allocate(std::size_t bytes) {
   return allocated_.back();
 }
 
-void HostCommunicator::all_reduce(void* data, std::size_t count, Dtype dtype,
-                                  ReduceOp op) {
-  progress_.run(
-      [=, this] { collectives_->all_reduce(data, count, dtype, op); });
+void HostCommunicator::run(const Collective& call) {
+  check_call(call, size());
+  progress_.run([&] { collectives_->run(call); });
 }
 
-Work HostCommunicator::all_reduce_async(void* data, std::size_t count,
-                                        Dtype dtype, ReduceOp op) {
-  return progress_.submit([=, back_end = collectives_.get()] {
-    back_end->all_reduce(data, count, dtype, op);
-  });
-}
-
-void HostCommunicator::broadcast(void* data, std::size_t bytes, int root) {
-  RINGLET_CHECK(0 <= root && root < size(), "root {} of {} ranks", root,
-                size());
-  progress_.run([=, this] { collectives_->broadcast(data, bytes, root); });
-}
-
-void HostCommunicator::barrier() {
-  progress_.run([this] { collectives_->barrier(); });
+Work HostCommunicator::start(const Collective& call) {
+  check_call(call, size());
+  return progress_.submit(
+      [call, back_end = collectives_.get()] { back_end->run(call); });
 }
 
 }  // namespace ringlet

@@ -22,10 +22,8 @@ class HostCollectives {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  virtual void all_reduce(void* data, std::size_t count, Dtype dtype,
-                          ReduceOp op) = 0;
-  virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
-  virtual void barrier() = 0;
+  // A call that check_call has let pass.
+  virtual void run(const Collective& call) = 0;
 
   // Makes the call that is under way throw; false if that cannot be done.
   virtual bool cancel() noexcept = 0;
@@ -49,12 +47,8 @@ class HostCommunicator final : public Communicator {
   int rank() const override { return collectives_->rank(); }
   int size() const override { return collectives_->size(); }
 
-  void all_reduce(void* data, std::size_t count, Dtype dtype,
-                  ReduceOp op) override;
-  Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
-                        ReduceOp op) override;
-  void broadcast(void* data, std::size_t bytes, int root) override;
-  void barrier() override;
+  void run(const Collective& call) override;
+  Work start(const Collective& call) override;
 
   Buffer allocate(std::size_t bytes) override;
 

@@ -1,8 +1,4 @@
-#include "collectives/ring_schedule.h"
-
-#include <algorithm>
-
-#include "kernels/runtime/check.h"
+#include "collectives/schedules.h"
 
 namespace ringlet {
 
@@ -44,57 +40,30 @@ namespace ringlet {
 //   link   | t, s=0 | t, s=1 | t, s=2 | t+1, s=0 | t+1, s=1 | ...
 //   adding          | t, s=0 | t, s=1 | t, s=2   | t+1, s=0 | ...
 
-Range share(Range whole, std::size_t parts, std::size_t index) {
-  const std::size_t base = whole.count / parts;
-  const std::size_t longer = whole.count % parts;  // parts with one more
-  return {whole.begin + index * base + std::min(index, longer),
-          base + (index < longer ? 1 : 0)};
-}
-
 RingSchedule::RingSchedule(int rank, int ranks, std::size_t count,
-                           std::size_t slice_elements)
-    : rank_(static_cast<std::size_t>(rank)),
-      ranks_(static_cast<std::size_t>(ranks)),
-      count_(count) {
-  RINGLET_CHECK(0 <= rank && rank < ranks, "rank {} of {}", rank, ranks);
-  RINGLET_CHECK(slice_elements > 0, "a slice must hold an element");
-  const std::size_t longest_chunk = chunk(0).count;
-  slices_ = (longest_chunk + slice_elements - 1) / slice_elements;
+                           std::size_t slice_elements, Part part)
+    : Schedule(rank, ranks, count, slice_elements) {
+  const auto phase = static_cast<std::size_t>(ranks - 1);
+  first_step_ = part == Part::kAllGather ? phase : 0;
+  steps_ = part == Part::kAll ? 2 * phase : phase;
+  cut(chunk(0).count);
 }
 
-RingStep RingSchedule::operator[](std::size_t index) const {
-  const std::size_t step = index / slices_;
-  const std::size_t slice = index % slices_;
+Exchange RingSchedule::operator[](std::size_t index) const {
+  const auto n = static_cast<std::size_t>(ranks());
+  const auto r = static_cast<std::size_t>(rank());
+  const std::size_t step = first_step_ + index / slices();
+  const std::size_t slice = index % slices();
+  const bool adding = step < n - 1;
   // 2 N keeps the differences positive: step is at most 2 N - 3.
-  const std::size_t send_chunk = (rank_ + 2 * ranks_ - 1 - step) % ranks_;
-  const std::size_t receive_chunk = (rank_ + 2 * ranks_ - 2 - step) % ranks_;
-  return {.phase = step < ranks_ - 1 ? RingPhase::kReduceScatter
-                                     : RingPhase::kAllGather,
+  const std::size_t out = (r + 2 * n - 1 - step) % n;
+  const std::size_t in = (r + 2 * n - 2 - step) % n;
+  return {.phase = adding ? Phase::kReduceScatter : Phase::kAllGather,
           .step = step,
           .slice = slice,
-          .send_chunk = send_chunk,
-          .receive_chunk = receive_chunk,
-          .send = share(chunk(send_chunk), slices_, slice),
-          .receive = share(chunk(receive_chunk), slices_, slice)};
-}
-
-std::string to_string(const RingSchedule& schedule) {
-  std::string text =
-      fmt::format("rank {} of {}, slices per chunk: {}\n", schedule.rank(),
-                  schedule.ranks(), schedule.slices());
-  for (std::size_t i = 0; i < schedule.size(); ++i) {
-    const RingStep step = schedule[i];
-    text += fmt::format(
-        "step {} {} slice {}: send chunk {} [{}, {}) to rank {}, receive chunk "
-        "{} [{}, {}) from rank {}\n",
-        step.step,
-        step.phase == RingPhase::kReduceScatter ? "reduce-scatter"
-                                                : "all-gather",
-        step.slice, step.send_chunk, step.send.begin, step.send.end(),
-        schedule.next(), step.receive_chunk, step.receive.begin,
-        step.receive.end(), schedule.previous());
-  }
-  return text;
+          .send = {next(), out, share(chunk(out), slices(), slice)},
+          .receive = {previous(), in, share(chunk(in), slices(), slice)},
+          .arrival = adding ? Arrival::kSecondOperand : Arrival::kReplaces};
 }
 
 }  // namespace ringlet

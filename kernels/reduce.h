@@ -6,9 +6,11 @@
 
 namespace ringlet {
 
-// How an all-reduce combines the ranks' elements.
-enum class ReduceOp { kSum, kProd, kMin, kMax };
+// How the ranks' elements are combined. kAvg adds; dividing by the number of
+// ranks is a step of its own (scale), after the last addition.
+enum class ReduceOp { kSum, kProd, kMin, kMax, kAvg };
 
+// "sum", "prod", "min", "max", "avg".
 constexpr const char* name_of(ReduceOp op) {
   switch (op) {
     case ReduceOp::kSum:
@@ -17,18 +19,36 @@ constexpr const char* name_of(ReduceOp op) {
       return "prod";
     case ReduceOp::kMin:
       return "min";
+    case ReduceOp::kAvg:
+      return "avg";
     case ReduceOp::kMax:
       break;
   }
   return "max";
 }
 
-// accumulator[i] = accumulator[i] op operand[i] for `count` elements in host
-// memory. The two must not overlap. Runs on the calling thread alone (ranks
-// and progress threads already fill the cores): one read of each and one
-// write, so about 16 GB/s of traffic from DRAM and several times that from
-// cache.
+// The kernels of collectives, on arrays of `count` elements in host memory.
+// They run on the calling thread alone, since ranks and progress threads fill
+// the cores already. f16 and bf16 are widened to float, combined, and rounded
+// once at the end.
+
+// accumulator[i] = accumulator[i] op operand[i]. The two must not overlap. One
+// read of each and one write, so about 16 GB/s of traffic from DRAM and several
+// times that from cache.
 void reduce(void* accumulator, const void* operand, std::size_t count,
             Dtype dtype, ReduceOp op);
+
+// result[i] = operands[0][i] op ... op operands[operand_count-1][i], combined
+// in a balanced binary tree over the operands: with five of them
+// ((0+1) + (2+3)) + 4. The order depends on nothing else, so an element's bits
+// do not change with its place; and a tree over 2^a operands, each made by a
+// tree over 2^b others, is the tree over all of them. `result` may be one of
+// the operands. Each operand is read once, the result written once.
+void reduce_tree(void* result, const void* const* operands,
+                 std::size_t operand_count, std::size_t count, Dtype dtype,
+                 ReduceOp op);
+
+// data[i] = data[i] * factor; floating types only.
+void scale(void* data, std::size_t count, Dtype dtype, double factor);
 
 }  // namespace ringlet

@@ -1,54 +1,167 @@
 #include "kernels/reduce.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstdint>
+
+#include "kernels/runtime/check.h"
+#include "kernels/runtime/half.h"
 
 namespace ringlet {
 namespace {
 
-template <typename T, typename Combine>
-void combine_all(void* accumulator, const void* operand, std::size_t count,
-                 Combine combine) {
-  T* __restrict a = static_cast<T*>(accumulator);
-  const T* __restrict b = static_cast<const T*>(operand);
-  for (std::size_t i = 0; i < count; ++i) a[i] = combine(a[i], b[i]);
-}
+// An element type in memory, and the type in which it is computed.
+template <typename T>
+struct Element {
+  using Wide = T;
+  static T load(T value) { return value; }
+  static T store(T value) { return value; }
+};
 
 template <typename T>
-void reduce_typed(void* accumulator, const void* operand, std::size_t count,
-                  ReduceOp op) {
-  switch (op) {
-    case ReduceOp::kSum:
-      return combine_all<T>(accumulator, operand, count,
-                            [](T a, T b) { return static_cast<T>(a + b); });
-    case ReduceOp::kProd:
-      return combine_all<T>(accumulator, operand, count,
-                            [](T a, T b) { return static_cast<T>(a * b); });
-    case ReduceOp::kMin:
-      return combine_all<T>(accumulator, operand, count,
-                            [](T a, T b) { return std::min(a, b); });
-    case ReduceOp::kMax:
-      return combine_all<T>(accumulator, operand, count,
-                            [](T a, T b) { return std::max(a, b); });
+struct HalfElement {
+  using Wide = float;
+  static float load(T value) { return widen(value); }
+  static T store(float value) { return narrow<T>(value); }
+};
+template <>
+struct Element<Half> : HalfElement<Half> {};
+template <>
+struct Element<BFloat16> : HalfElement<BFloat16> {};
+
+// Calls body(T{}) with the element type.
+template <typename Body>
+void with_type(Dtype dtype, const Body& body) {
+  switch (dtype) {
+    case Dtype::kF32:
+      return body(float{});
+    case Dtype::kF64:
+      return body(double{});
+    case Dtype::kI32:
+      return body(std::int32_t{});
+    case Dtype::kI64:
+      return body(std::int64_t{});
+    case Dtype::kU8:
+      return body(std::uint8_t{});
+    case Dtype::kF16:
+      return body(Half{});
+    case Dtype::kBF16:
+      return body(BFloat16{});
   }
 }
+
+// Calls body(combine) with a function of two values.
+template <typename Wide, typename Body>
+void with_op(ReduceOp op, const Body& body) {
+  switch (op) {
+    case ReduceOp::kSum:
+    case ReduceOp::kAvg:
+      return body([](Wide a, Wide b) { return static_cast<Wide>(a + b); });
+    case ReduceOp::kProd:
+      return body([](Wide a, Wide b) { return static_cast<Wide>(a * b); });
+    case ReduceOp::kMin:
+      return body([](Wide a, Wide b) { return std::min(a, b); });
+    case ReduceOp::kMax:
+      return body([](Wide a, Wide b) { return std::max(a, b); });
+  }
+}
+
+// One block of elements at a time goes through the tree, in the first-level
+// cache: a level's sum is kept while its right neighbour is made.
+template <typename T, typename Combine>
+class Tree {
+ public:
+  using Wide = typename Element<T>::Wide;
+
+  Tree(const void* const* operands, Combine combine)
+      : operands_(operands), combine_(combine) {}
+
+  // Into `target`: operands [first, first + count) of the elements from
+  // `begin` on.
+  void reduce(Wide* target, std::size_t first, std::size_t count,
+              std::size_t begin, std::size_t length) const {
+    const T* a = operand(first) + begin;
+    if (count == 1) {
+      for (std::size_t i = 0; i < length; ++i)
+        target[i] = Element<T>::load(a[i]);
+      return;
+    }
+    if (count == 2) {
+      const T* b = operand(first + 1) + begin;
+      for (std::size_t i = 0; i < length; ++i) {
+        target[i] = combine_(Element<T>::load(a[i]), Element<T>::load(b[i]));
+      }
+      return;
+    }
+    // The largest power of two below it goes left.
+    const std::size_t left = std::bit_floor(count - 1);
+    reduce(target, first, left, begin, length);
+    std::array<Wide, kBlock> right;
+    reduce(right.data(), first + left, count - left, begin, length);
+    for (std::size_t i = 0; i < length; ++i) {
+      target[i] = combine_(target[i], right[i]);
+    }
+  }
+
+  static constexpr std::size_t kBlock = 512;
+
+ private:
+  const T* operand(std::size_t index) const {
+    return static_cast<const T*>(operands_[index]);
+  }
+
+  const void* const* operands_;
+  Combine combine_;
+};
 
 }  // namespace
 
 void reduce(void* accumulator, const void* operand, std::size_t count,
             Dtype dtype, ReduceOp op) {
-  switch (dtype) {
-    case Dtype::kF32:
-      return reduce_typed<float>(accumulator, operand, count, op);
-    case Dtype::kF64:
-      return reduce_typed<double>(accumulator, operand, count, op);
-    case Dtype::kI32:
-      return reduce_typed<std::int32_t>(accumulator, operand, count, op);
-    case Dtype::kI64:
-      return reduce_typed<std::int64_t>(accumulator, operand, count, op);
-    case Dtype::kU8:
-      return reduce_typed<std::uint8_t>(accumulator, operand, count, op);
-  }
+  with_type(dtype, [&]<typename T>(T) {
+    with_op<typename Element<T>::Wide>(op, [&](auto combine) {
+      T* __restrict a = static_cast<T*>(accumulator);
+      const T* __restrict b = static_cast<const T*>(operand);
+      for (std::size_t i = 0; i < count; ++i) {
+        a[i] = Element<T>::store(
+            combine(Element<T>::load(a[i]), Element<T>::load(b[i])));
+      }
+    });
+  });
+}
+
+void reduce_tree(void* result, const void* const* operands,
+                 std::size_t operand_count, std::size_t count, Dtype dtype,
+                 ReduceOp op) {
+  with_type(dtype, [&]<typename T>(T) {
+    with_op<typename Element<T>::Wide>(op, [&](auto combine) {
+      using Reducer = Tree<T, decltype(combine)>;
+      const Reducer tree(operands, combine);
+      std::array<typename Reducer::Wide, Reducer::kBlock> sums;
+      T* target = static_cast<T*>(result);
+      for (std::size_t begin = 0; begin < count; begin += Reducer::kBlock) {
+        const std::size_t length = std::min(Reducer::kBlock, count - begin);
+        tree.reduce(sums.data(), 0, operand_count, begin, length);
+        for (std::size_t i = 0; i < length; ++i) {
+          target[begin + i] = Element<T>::store(sums[i]);
+        }
+      }
+    });
+  });
+}
+
+void scale(void* data, std::size_t count, Dtype dtype, double factor) {
+  RINGLET_CHECK(is_floating(dtype), "scale of {}", name_of(dtype));
+  with_type(dtype, [&]<typename T>(T) {
+    using Wide = typename Element<T>::Wide;
+    T* values = static_cast<T*>(data);
+    const Wide by = static_cast<Wide>(factor);
+    for (std::size_t i = 0; i < count; ++i) {
+      values[i] = Element<T>::store(
+          static_cast<Wide>(Element<T>::load(values[i]) * by));
+    }
+  });
 }
 
 }  // namespace ringlet

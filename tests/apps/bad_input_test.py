@@ -18,10 +18,10 @@ class CommandTest(job.JobTest):
                             self.start(*arguments, **how))
 
     def test_commands(self):
+        expected = "expected train, launch or explain; see ringlet --help"
         for arguments, message in (
-                ([], "no command, expected train or launch; see ringlet --help"),
-                (["foo"], "unknown command 'foo', expected train or launch; "
-                          "see ringlet --help")):
+                ([], f"no command, {expected}"),
+                (["foo"], f"unknown command 'foo', {expected}")):
             for ranks in (0, 2):
                 with self.subTest(arguments=arguments, ranks=ranks):
                     self.assert_line(message, *arguments, ranks=ranks)
@@ -53,7 +53,8 @@ class CommandTest(job.JobTest):
                 ("--schedule linear", "--schedule: linear not in {constant,"
                                       "multistep,cosine,onecycle}"),
                 ("--augment maybe", "--augment: maybe not in {on,off}"),
-                ("--comm nccl", "--comm: nccl not in {ring,mpi,solo}")):
+                ("--comm nccl", "--comm: nccl not in {solo,mpi,ring,naive,tree,"
+                                "recursive_doubling,ordered}")):
             with self.subTest(arguments):
                 self.assert_refused(
                     rf"ringlet: {re.escape(message)}.*; see ringlet train "

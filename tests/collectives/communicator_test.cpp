@@ -2,11 +2,12 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <random>
 #include <thread>
 #include <vector>
 
+#include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
-#include "collectives/ring_communicator.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 #include "support/catch.h"
@@ -19,30 +20,88 @@ using testing::check_conformance;
 using testing::spawn_ranks;
 using testing::spawn_transports;
 
-TEST_CASE("the ring over threads conforms") {
+TEST_CASE("every algorithm over threads conforms") {
+  const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {
       .slice_bytes = static_cast<std::size_t>(GENERATE(16, 1024)),
       .window = static_cast<std::size_t>(GENERATE(1, 3))};
   for (int ranks = 1; ranks <= 8; ++ranks) {
-    CAPTURE(ranks, options.slice_bytes, options.window);
+    CAPTURE(algorithm, ranks, options.slice_bytes, options.window);
     spawn_ranks(
         ranks,
         [&](Communicator& communicator) {
           check_conformance(communicator, options.slice_bytes);
         },
-        options);
+        options, algorithm);
+  }
+}
+
+TEST_CASE("every algorithm keeps MPI's rules where ranks run apart") {
+  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
+  for (int ranks = 2; ranks <= 5; ++ranks) {
+    CAPTURE(algorithm, ranks);
+    spawn_transports(ranks, [&](std::unique_ptr<Transport> transport) {
+      testing::TransportLog log;
+      const auto communicator = make_algorithm_communicator(
+          algorithm, testing::make_strict_transport(std::move(transport), log),
+          options);
+      check_conformance(*communicator, options.slice_bytes);
+    });
+  }
+}
+
+// Shards that are first added in a tree of one's own, then across ranks.
+TEST_CASE("ordered has the same bits however its tree is spread over ranks") {
+  constexpr std::size_t kShards = 8, kCount = 1009;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<std::vector<float>> shards(kShards, std::vector<float>(kCount));
+  for (auto& shard : shards) {
+    for (float& value : shard) value = normal(random);
+  }
+  const auto sum_on = [&](std::size_t ranks, std::size_t slice_bytes) {
+    std::vector<std::vector<float>> results(ranks);
+    spawn_ranks(
+        static_cast<int>(ranks),
+        [&](Communicator& communicator) {
+          const auto rank = static_cast<std::size_t>(communicator.rank());
+          std::vector<const void*> own;
+          for (std::size_t i = 0; i < kShards / ranks; ++i) {
+            own.push_back(shards[rank * kShards / ranks + i].data());
+          }
+          std::vector<float> sum(kCount);
+          reduce_tree(sum.data(), own.data(), own.size(), kCount, Dtype::kF32,
+                      ReduceOp::kSum);
+          communicator.all_reduce(sum.data(), kCount, Dtype::kF32,
+                                  ReduceOp::kSum);
+          results[rank] = sum;
+        },
+        {.slice_bytes = slice_bytes}, "ordered");
+    for (const auto& result : results) {
+      RINGLET_CHECK(result == results[0], "ranks differ");
+    }
+    return results[0];
+  };
+  const std::vector<float> expected = sum_on(1, 4096);
+  for (const std::size_t ranks : {1, 2, 4, 8}) {
+    for (const std::size_t slice_bytes : {8, 52, 4096}) {
+      CAPTURE(ranks, slice_bytes);
+      CHECK((sum_on(ranks, slice_bytes) == expected));
+    }
   }
 }
 
 TEST_CASE("the ring keeps MPI's rules and its window where ranks run apart") {
-  const CommunicatorOptions options = {.slice_bytes = 16, .window = 2};
+  const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
   for (int ranks = 1; ranks <= 5; ++ranks) {
     CAPTURE(ranks);
     std::vector<testing::TransportLog> logs(static_cast<std::size_t>(ranks));
     spawn_transports(ranks, [&](std::unique_ptr<Transport> transport) {
       auto& log = logs[static_cast<std::size_t>(transport->rank())];
-      const auto communicator = make_ring_communicator(
-          testing::make_strict_transport(std::move(transport), log), options);
+      const auto communicator = make_algorithm_communicator(
+          "ring", testing::make_strict_transport(std::move(transport), log),
+          options);
       check_conformance(*communicator, options.slice_bytes);
     });
     for (const testing::TransportLog& log : logs) {
@@ -58,8 +117,8 @@ TEST_CASE("the ring sends 2 (N-1)/N of the bytes") {
   std::vector<testing::TransportLog> logs(4);
   spawn_transports(4, [&](std::unique_ptr<Transport> transport) {
     auto& log = logs[static_cast<std::size_t>(transport->rank())];
-    const auto communicator = make_ring_communicator(
-        testing::make_strict_transport(std::move(transport), log));
+    const auto communicator = make_algorithm_communicator(
+        "ring", testing::make_strict_transport(std::move(transport), log));
     std::vector<float> data(kCount);
     communicator->all_reduce(data.data(), kCount, Dtype::kF32, ReduceOp::kSum);
   });
@@ -146,7 +205,8 @@ TEST_CASE("an error on the progress thread reaches the waits and later calls") {
     if (transport->rank() == 0) {
       transport = std::make_unique<FailingTransport>(std::move(transport), 2);
     }
-    const auto communicator = make_ring_communicator(std::move(transport));
+    const auto communicator =
+        make_algorithm_communicator("ring", std::move(transport));
     std::vector<float> good(8), bad(8);
     const auto launch = [&](std::vector<float>& data) {
       return communicator->all_reduce_async(data.data(), data.size(),
@@ -167,6 +227,24 @@ TEST_CASE("an error on the progress thread reaches the waits and later calls") {
                                              "the cable broke"});
 }
 
+TEST_CASE("calls that cannot be meant are refused") {
+  spawn_ranks(2, [](Communicator& communicator) {
+    std::int32_t value = 1;
+    std::string message;
+    try {
+      communicator.all_reduce(&value, 1, Dtype::kI32, ReduceOp::kAvg);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    RINGLET_CHECK(message.find("avg of i32") != std::string::npos,
+                  "an average of integers gave '{}'", message);
+  });
+  CHECK_THROWS_WITH(spawn_ranks(
+                        1, [](Communicator&) {}, {}, "rign"),
+                    "unknown all-reduce algorithm 'rign', expected ring, "
+                    "naive, tree, recursive_doubling, ordered");
+}
+
 TEST_CASE("the options of a ring are checked") {
   const auto make = [](const CommunicatorOptions& options) {
     spawn_ranks(
@@ -179,8 +257,10 @@ TEST_CASE("the options of a ring are checked") {
 }
 
 TEST_CASE("make_communicator names what it knows, and refuses solo to a job") {
-  CHECK_THROWS_WITH(make_communicator("rign"),
-                    "unknown communicator 'rign', expected solo, ring or mpi");
+  CHECK_THROWS_WITH(
+      make_communicator("rign"),
+      "unknown communicator 'rign', expected solo, mpi, ring, "
+                    "naive, tree, recursive_doubling, ordered");
   setenv("OMPI_COMM_WORLD_RANK", "1", 1);
   setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   CHECK_THROWS_WITH(make_communicator("solo"),

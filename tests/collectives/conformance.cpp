@@ -1,13 +1,16 @@
 #include "collectives/conformance.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/half.h"
 
 namespace ringlet::testing {
 namespace {
@@ -40,63 +43,124 @@ class Guarded {
   std::vector<std::byte> memory_;
 };
 
-// Small whole numbers without a period: all sums and products of up to eight
-// ranks are exact and fit an u8, and an element that lands in another's place
-// shows. (Where an integer overflows, MPI and we differ: for u8, Open MPI
-// saturates.)
+// What an element is worth, and the element that is worth it.
 template <typename T>
-T contribution(int rank, std::size_t i, ReduceOp op) {
-  const std::uint64_t mixed =
-      (i + 1) * 0x9E3779B97F4A7C15u + static_cast<unsigned>(rank) * 0x85EBCA6Bu;
-  const auto digit = static_cast<int>((mixed >> 40) % 23);
-  if (op == ReduceOp::kProd)
-    return static_cast<T>(rank > 0 ? 1 + digit % 2 : 1);
-  return static_cast<T>(std::is_signed_v<T> ? digit - 11 : digit);
+double value_of(T element) {
+  if constexpr (sizeof(T) == 2) {
+    return widen(element);
+  } else {
+    return static_cast<double>(element);
+  }
 }
 
 template <typename T>
-T combine(T a, T b, ReduceOp op) {
-  switch (op) {
-    case ReduceOp::kSum:
-      return static_cast<T>(a + b);
-    case ReduceOp::kProd:
-      return static_cast<T>(a * b);
-    case ReduceOp::kMin:
-      return std::min(a, b);
-    case ReduceOp::kMax:
-      break;
+T element_of(double value) {
+  if constexpr (sizeof(T) == 2) {
+    return narrow<T>(static_cast<float>(value));
+  } else {
+    return static_cast<T>(value);
   }
-  return std::max(a, b);
+}
+
+// The distance of neighbours around 1; 0 for integers.
+template <typename T>
+double epsilon_of() {
+  if constexpr (std::is_same_v<T, Half>) {
+    return 0x1p-10;
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return 0x1p-7;
+  } else {
+    return static_cast<double>(std::numeric_limits<T>::epsilon());
+  }
+}
+
+// Small whole numbers without a period: all sums and products of up to eight
+// ranks are exact in every type (bfloat16 holds them up to 256), and an element
+// that lands in another's place shows. (Where an integer overflows, MPI and we
+// differ: for u8, Open MPI saturates.)
+template <typename T>
+double contribution(int rank, std::size_t i, ReduceOp op) {
+  const std::uint64_t mixed =
+      (i + 1) * 0x9E3779B97F4A7C15u + static_cast<unsigned>(rank) * 0x85EBCA6Bu;
+  const auto digit = static_cast<int>((mixed >> 40) % 23);
+  if (op == ReduceOp::kProd) return rank > 0 ? 1 + digit % 2 : 1;
+  return std::is_unsigned_v<T> ? digit : digit - 11;
+}
+
+template <typename T>
+double combined(int ranks, std::size_t i, ReduceOp op) {
+  double result = contribution<T>(0, i, op);
+  for (int rank = 1; rank < ranks; ++rank) {
+    const double other = contribution<T>(rank, i, op);
+    switch (op) {
+      case ReduceOp::kSum:
+      case ReduceOp::kAvg:
+        result += other;
+        break;
+      case ReduceOp::kProd:
+        result *= other;
+        break;
+      case ReduceOp::kMin:
+        result = std::min(result, other);
+        break;
+      case ReduceOp::kMax:
+        result = std::max(result, other);
+        break;
+    }
+  }
+  return op == ReduceOp::kAvg ? result / ranks : result;
 }
 
 template <typename T>
 Guarded<T> contributions(int rank, std::size_t count, ReduceOp op) {
   Guarded<T> data(count);
   for (std::size_t i = 0; i < count; ++i) {
-    data[i] = contribution<T>(rank, i, op);
+    data[i] = element_of<T>(contribution<T>(rank, i, op));
   }
   return data;
 }
 
+// Elements [first, first + count) of the result of `ranks` ranks. Averages may
+// be rounded once for the sum, once for the quotient.
 template <typename T>
 void check_result(Guarded<T>& data, std::size_t count, int ranks, Dtype dtype,
-                  ReduceOp op) {
+                  ReduceOp op, std::size_t first = 0) {
+  const double tolerance = op == ReduceOp::kAvg ? 2 * epsilon_of<T>() : 0;
   for (std::size_t i = 0; i < count; ++i) {
-    T expected = contribution<T>(0, i, op);
-    for (int rank = 1; rank < ranks; ++rank) {
-      expected = combine(expected, contribution<T>(rank, i, op), op);
-    }
-    RINGLET_CHECK(data[i] == expected,
+    const double expected = combined<T>(ranks, first + i, op);
+    const double actual = value_of(data[i]);
+    RINGLET_CHECK(std::abs(actual - expected) <= tolerance * std::abs(expected),
                   "{} of {} {} on {} ranks: element {} is {}, expected {}",
-                  name_of(op), count, name_of(dtype), ranks, i, data[i],
+                  name_of(op), count, name_of(dtype), ranks, first + i, actual,
                   expected);
   }
   data.check_guards();
 }
 
-std::vector<std::size_t> sizes(int ranks, std::size_t elements_per_slice) {
+template <typename T>
+void check_contribution(Guarded<T>& data, std::size_t count, int rank,
+                        ReduceOp op) {
+  for (std::size_t i = 0; i < count; ++i) {
+    RINGLET_CHECK(value_of(data[i]) == contribution<T>(rank, i, op),
+                  "input element {} of {} was changed to {}", i, count,
+                  value_of(data[i]));
+  }
+  data.check_guards();
+}
+
+std::vector<ReduceOp> ops_of(Dtype dtype) {
+  std::vector<ReduceOp> ops{ReduceOp::kSum, ReduceOp::kProd, ReduceOp::kMin,
+                            ReduceOp::kMax};
+  if (is_floating(dtype)) ops.push_back(ReduceOp::kAvg);
+  return ops;
+}
+
+// Around all that is special: every size for sums of f32, some for the rest.
+std::vector<std::size_t> sizes(int ranks, std::size_t elements_per_slice,
+                               bool all) {
   const auto n = static_cast<std::size_t>(ranks);
   const std::size_t slice = n * elements_per_slice;  // one from each chunk
+  if (!all) return {1, n + 1, slice + 1};
   return {0,         1,     n - 1,     n,         n + 1,         31,
           slice - 1, slice, slice + 1, 2 * slice, 3 * slice + 1, 1009};
 }
@@ -105,12 +169,79 @@ template <typename T>
 void check_all_reduce(Communicator& communicator, std::size_t slice_bytes,
                       Dtype dtype) {
   const int ranks = communicator.size();
-  for (const ReduceOp op :
-       {ReduceOp::kSum, ReduceOp::kProd, ReduceOp::kMin, ReduceOp::kMax}) {
-    for (const std::size_t count : sizes(ranks, slice_bytes / sizeof(T))) {
+  for (const ReduceOp op : ops_of(dtype)) {
+    const bool all = dtype == Dtype::kF32 && op == ReduceOp::kSum;
+    for (const std::size_t count : sizes(ranks, slice_bytes / sizeof(T), all)) {
       auto data = contributions<T>(communicator.rank(), count, op);
       communicator.all_reduce(data.data(), count, dtype, op);
       check_result(data, count, ranks, dtype, op);
+    }
+    constexpr std::size_t kCount = 101;
+    auto input = contributions<T>(communicator.rank(), kCount, op);
+    Guarded<T> output(kCount);
+    communicator.all_reduce(input.data(), output.data(), kCount, dtype, op);
+    check_contribution(input, kCount, communicator.rank(), op);
+    check_result(output, kCount, ranks, dtype, op);
+  }
+}
+
+template <typename T>
+void check_reduce_scatter(Communicator& communicator, Dtype dtype,
+                          ReduceOp op) {
+  const int ranks = communicator.size();
+  const auto rank = static_cast<std::size_t>(communicator.rank());
+  for (const std::size_t count : {0, 1, 5, 67}) {
+    const std::size_t total = count * static_cast<std::size_t>(ranks);
+    auto input = contributions<T>(communicator.rank(), total, op);
+    Guarded<T> output(count);
+    communicator.reduce_scatter(input.data(), output.data(), count, dtype, op);
+    check_contribution(input, total, communicator.rank(), op);
+    check_result(output, count, ranks, dtype, op, rank * count);
+
+    T* own = input.data() + rank * count;
+    communicator.reduce_scatter(input.data(), own, count, dtype, op);
+    Guarded<T> part(count);
+    std::copy_n(own, count, part.data());
+    check_result(part, count, ranks, dtype, op, rank * count);
+    input.check_guards();
+  }
+}
+
+template <typename T>
+void check_all_gather(Communicator& communicator, Dtype dtype) {
+  const auto ranks = static_cast<std::size_t>(communicator.size());
+  const auto rank = static_cast<std::size_t>(communicator.rank());
+  for (const std::size_t count : {0, 1, 5, 67}) {
+    for (const bool in_place : {false, true}) {
+      auto input = contributions<T>(communicator.rank(), count, ReduceOp::kSum);
+      Guarded<T> output(count * ranks);
+      T* own = output.data() + rank * count;
+      if (in_place) std::copy_n(input.data(), count, own);
+      communicator.all_gather(in_place ? own : input.data(), output.data(),
+                              count, dtype);
+      check_contribution(input, count, communicator.rank(), ReduceOp::kSum);
+      for (std::size_t i = 0; i < count * ranks; ++i) {
+        const double expected = contribution<T>(static_cast<int>(i / count),
+                                                i % count, ReduceOp::kSum);
+        RINGLET_CHECK(value_of(output[i]) == expected,
+                      "all_gather of {} {}: element {} is {}, expected {}",
+                      count, name_of(dtype), i, value_of(output[i]), expected);
+      }
+      output.check_guards();
+    }
+  }
+}
+
+template <typename T>
+void check_reduce(Communicator& communicator, Dtype dtype, ReduceOp op) {
+  for (int root = 0; root < communicator.size(); ++root) {
+    for (const std::size_t count : {0, 1, 31}) {
+      auto data = contributions<T>(communicator.rank(), count, op);
+      communicator.reduce(data.data(), count, dtype, op, root);
+      if (communicator.rank() == root) {
+        check_result(data, count, communicator.size(), dtype, op);
+      }
+      data.check_guards();
     }
   }
 }
@@ -168,7 +299,7 @@ void check_broadcast(Communicator& communicator) {
                                               ReduceOp::kSum);
       communicator.broadcast(data.data(), bytes, root);
       for (std::size_t i = 0; i < bytes; ++i) {
-        const auto expected =
+        const double expected =
             contribution<std::uint8_t>(root, i, ReduceOp::kSum);
         RINGLET_CHECK(data[i] == expected,
                       "broadcast of {} bytes from {}: byte {} is {}, not {}",
@@ -198,6 +329,16 @@ void check_conformance(Communicator& communicator, std::size_t slice_bytes) {
   check_all_reduce<std::int32_t>(communicator, slice_bytes, Dtype::kI32);
   check_all_reduce<std::int64_t>(communicator, slice_bytes, Dtype::kI64);
   check_all_reduce<std::uint8_t>(communicator, slice_bytes, Dtype::kU8);
+  check_all_reduce<Half>(communicator, slice_bytes, Dtype::kF16);
+  check_all_reduce<BFloat16>(communicator, slice_bytes, Dtype::kBF16);
+  check_reduce_scatter<float>(communicator, Dtype::kF32, ReduceOp::kSum);
+  check_reduce_scatter<float>(communicator, Dtype::kF32, ReduceOp::kAvg);
+  check_reduce_scatter<BFloat16>(communicator, Dtype::kBF16, ReduceOp::kMax);
+  check_all_gather<double>(communicator, Dtype::kF64);
+  check_all_gather<std::uint8_t>(communicator, Dtype::kU8);
+  check_reduce<float>(communicator, Dtype::kF32, ReduceOp::kAvg);
+  check_reduce<Half>(communicator, Dtype::kF16, ReduceOp::kSum);
+  check_reduce<std::int64_t>(communicator, Dtype::kI64, ReduceOp::kMin);
   check_identical_bits(communicator);
   check_async(communicator);
   check_broadcast(communicator);

@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "collectives/ring_communicator.h"
+#include "collectives/algorithm_communicator.h"
 #include "collectives/thread_transport.h"
 
 namespace ringlet::testing {
@@ -59,9 +59,11 @@ void spawn_transports(
 }
 
 void spawn_ranks(int size, const std::function<void(Communicator&)>& body,
-                 const CommunicatorOptions& options) {
+                 const CommunicatorOptions& options,
+                 const std::string& algorithm) {
   spawn_transports(size, [&](std::unique_ptr<Transport> transport) {
-    body(*make_ring_communicator(std::move(transport), options));
+    body(
+        *make_algorithm_communicator(algorithm, std::move(transport), options));
   });
 }
 

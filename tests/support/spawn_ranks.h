@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "collectives/communicator.h"
 #include "collectives/transport.h"
@@ -17,8 +18,9 @@ namespace ringlet::testing {
 void spawn_transports(
     int size, const std::function<void(std::unique_ptr<Transport>)>& body);
 
-// The same with a ring communicator for each rank.
+// The same with a communicator of that algorithm for each rank.
 void spawn_ranks(int size, const std::function<void(Communicator&)>& body,
-                 const CommunicatorOptions& options = {});
+                 const CommunicatorOptions& options = {},
+                 const std::string& algorithm = "ring");
 
 }  // namespace ringlet::testing

@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <vector>
 
+#include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
-#include "collectives/ring_communicator.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 
@@ -19,22 +19,26 @@ namespace {
 
 using testing::check_conformance;
 
-void check_ring() {
-  for (const std::size_t slice_bytes : {16, 1024}) {
-    const auto ring = make_ring_communicator(make_mpi_transport(),
-                                             {.slice_bytes = slice_bytes});
-    RINGLET_CHECK(ring->name() == "ring", "named {}", ring->name());
-    check_conformance(*ring, slice_bytes);
+void check_algorithms() {
+  for (const std::string& name : algorithm_names()) {
+    for (const std::size_t slice_bytes : {16, 1024}) {
+      const auto communicator =
+          make_communicator(name, {.slice_bytes = slice_bytes});
+      RINGLET_CHECK(communicator->name() == name, "named {}",
+                    communicator->name());
+      check_conformance(*communicator, slice_bytes);
+    }
   }
 }
 
 // Pieces far below what MPI's int could count.
 void check_pieces() {
   testing::TransportLog log;
-  check_conformance(*make_ring_communicator(testing::make_strict_transport(
-                                                make_mpi_transport(100), log),
-                                            {.slice_bytes = 1024}),
-                    1024);
+  check_conformance(
+      *make_algorithm_communicator(
+          "ring", testing::make_strict_transport(make_mpi_transport(100), log),
+          {.slice_bytes = 1024}),
+      1024);
   check_conformance(*make_mpi_communicator(100), 64);
 }
 
@@ -94,7 +98,7 @@ void run() {
   const LaunchInfo launched = launch_info();
   const auto mpi = start_mpi();
   check_launch_info(launched);
-  check_ring();
+  check_algorithms();
   check_conformance(*make_communicator("mpi"), 64);
   check_pieces();
   check_large();

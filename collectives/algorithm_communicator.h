@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "collectives/transport.h"
+
+namespace ringlet {
+
+// Our all-reduce algorithms: "ring", "naive", "tree", "recursive_doubling",
+// "ordered".
+const std::vector<std::string>& algorithm_names();
+
+// A communicator over any transport, whose all-reduce is the algorithm of that
+// name. reduce_scatter and all_gather go round the ring, reduce and broadcast
+// along a binomial tree. Throws Error where the name or an option is none.
+std::unique_ptr<Communicator> make_algorithm_communicator(
+    const std::string& algorithm, std::unique_ptr<Transport> transport,
+    const CommunicatorOptions& options = {});
+
+}  // namespace ringlet

@@ -1,0 +1,36 @@
+#include "collectives/communicator.h"
+
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+
+const char* name_of(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      return "all_reduce";
+    case CollectiveKind::kReduceScatter:
+      return "reduce_scatter";
+    case CollectiveKind::kAllGather:
+      return "all_gather";
+    case CollectiveKind::kReduce:
+      return "reduce";
+    case CollectiveKind::kBroadcast:
+      return "broadcast";
+    case CollectiveKind::kBarrier:
+      break;
+  }
+  return "barrier";
+}
+
+void check_call(const Collective& call, int ranks) {
+  RINGLET_CHECK(0 <= call.root && call.root < ranks, "{}: root {} of {} ranks",
+                name_of(call.kind), call.root, ranks);
+  if (call.op == ReduceOp::kAvg && !is_floating(call.dtype)) {
+    throw Error(fmt::format(
+        "{}: avg of {}: an average of integers is not an integer; expected "
+        "f32, f64, f16 or bf16",
+        name_of(call.kind), name_of(call.dtype)));
+  }
+}
+
+}  // namespace ringlet

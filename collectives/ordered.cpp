@@ -1,0 +1,133 @@
+#include "collectives/ordered.h"
+
+#include <vector>
+
+#include "collectives/schedules.h"
+
+namespace ringlet {
+
+// Everybody sends each rank its chunk, and the owner adds
+// -------------------------------------------------------
+// The ring adds a chunk up while it travels, so the order in which an element's
+// N contributions are added depends on the chunk it lies in: cut the array in
+// another way, and its last bits change. Here the contributions travel as they
+// are, and the owner of a chunk adds all N of them in one fixed order, a
+// balanced binary tree over the ranks. Four ranks, chunk 1, which is rank 1's:
+//
+//   rank 0 --- a1 ---> |                                       ring
+//   rank 1     b1      | rank 1: (a1 + b1) + (c1 + d1) = SUM1  all-gather
+//   rank 2 --- c1 ---> |                                       --------->
+//   rank 3 --- d1 ---> |
+//
+// In step t rank r sends to rank r+t and receives from rank r-t, so that no two
+// ranks send to the same one. N-1 messages of S/N, then the ring's all-gather:
+// 2 (N-1)/N S like the ring, but on a real ring of cables the messages to
+// far-off ranks would cross many links.
+//
+// The tree over ranks composes: if each of N = 2^a ranks has first added 2^b
+// shards in a balanced tree of its own, the whole is the balanced tree over all
+// 2^(a+b) shards, the same for any a. Which is how training gets the same bits
+// on 1, 2, 4 and 8 ranks.
+//
+// A chunk goes in slices. While slice s is being added, slice s+1 is on its
+// way: the scratch has room for two slices from each other rank.
+
+namespace {
+
+class OrderedReduceScatter {
+ public:
+  OrderedReduceScatter(Transport& transport, void* data,
+                       const RingSchedule& chunks, Dtype dtype, ReduceOp op,
+                       const Scratch& scratch)
+      : transport_(transport),
+        data_(static_cast<std::byte*>(data)),
+        chunks_(chunks),
+        dtype_(dtype),
+        op_(op),
+        scratch_(scratch),
+        ranks_(static_cast<std::size_t>(chunks.ranks())),
+        rank_(static_cast<std::size_t>(chunks.rank())) {}
+
+  void run() {
+    const std::size_t slices = chunks_.slices();
+    for (std::size_t s = 0; s < slices + 1; ++s) {
+      if (s < slices) start(s);
+      if (s > 0) finish(s - 1);
+    }
+  }
+
+ private:
+  struct InFlight {
+    std::vector<Transport::RequestPtr> receives, sends;
+  };
+
+  Range slice_of(std::size_t chunk, std::size_t slice) const {
+    return share(chunks_.chunk(chunk), chunks_.slices(), slice);
+  }
+  std::byte* at(Range range) const {
+    return data_ + range.begin * size_of(dtype_);
+  }
+  // Where the slice from the rank `distance` (1 .. N-1) before this one lands.
+  std::byte* slot(std::size_t slice, std::size_t distance) const {
+    const std::size_t index = slice % 2 * (ranks_ - 1) + distance - 1;
+    return scratch_.memory.data() + index * scratch_.slice_bytes;
+  }
+
+  void start(std::size_t slice) {
+    const std::size_t width = size_of(dtype_);
+    InFlight& messages = in_flight_[slice % 2];
+    const Range mine = slice_of(rank_, slice);
+    for (std::size_t t = 1; t < ranks_; ++t) {
+      const std::size_t to = (rank_ + t) % ranks_;
+      const std::size_t from = (rank_ + ranks_ - t) % ranks_;
+      const Range theirs = slice_of(to, slice);
+      if (mine.count > 0) {
+        messages.receives.push_back(transport_.irecv(
+            static_cast<int>(from), slot(slice, t), mine.count * width));
+      }
+      if (theirs.count > 0) {
+        messages.sends.push_back(transport_.isend(
+            static_cast<int>(to), at(theirs), theirs.count * width));
+      }
+    }
+  }
+
+  void finish(std::size_t slice) {
+    InFlight messages = std::move(in_flight_[slice % 2]);
+    in_flight_[slice % 2] = {};
+    for (const auto& request : messages.receives) transport_.wait(*request);
+    const Range mine = slice_of(rank_, slice);
+    if (mine.count > 0) {
+      std::vector<const void*> operands(ranks_);
+      for (std::size_t from = 0; from < ranks_; ++from) {
+        const std::size_t distance = (rank_ + ranks_ - from) % ranks_;
+        operands[from] = distance == 0 ? at(mine) : slot(slice, distance);
+      }
+      reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
+    }
+    for (const auto& request : messages.sends) transport_.wait(*request);
+  }
+
+  Transport& transport_;
+  std::byte* data_;
+  const RingSchedule& chunks_;
+  Dtype dtype_;
+  ReduceOp op_;
+  const Scratch& scratch_;
+  std::size_t ranks_, rank_;
+  InFlight in_flight_[2];
+};
+
+}  // namespace
+
+void ordered_all_reduce(Transport& transport, void* data, std::size_t count,
+                        Dtype dtype, ReduceOp op, const Scratch& scratch) {
+  if (transport.size() == 1) return;
+  const RingSchedule gather(transport.rank(), transport.size(), count,
+                            scratch.slice_bytes / size_of(dtype),
+                            RingSchedule::Part::kAllGather);
+  OrderedReduceScatter(transport, data, gather, dtype, op, scratch).run();
+  run_schedule(gather, transport, data, dtype, op, scratch);
+}
+
+}  // namespace ringlet

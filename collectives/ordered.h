@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+
+#include "collectives/run_schedule.h"
+#include "collectives/transport.h"
+#include "kernels/reduce.h"
+#include "kernels/runtime/dtype.h"
+
+namespace ringlet {
+
+// All-reduce in place whose bits depend on the ranks' values alone: neither on
+// the count, nor on where an element stands, nor on how the data are cut (see
+// reduce_tree for the order). Each rank sends 2 (N-1)/N S, as with the ring; in
+// its first half in N-1 messages per slice, to all other ranks. `scratch` needs
+// room for ordered_window(N) slices.
+void ordered_all_reduce(Transport& transport, void* data, std::size_t count,
+                        Dtype dtype, ReduceOp op, const Scratch& scratch);
+
+// Slices that are in flight: two from each other rank.
+constexpr std::size_t ordered_window(int ranks) {
+  return 2 * static_cast<std::size_t>(ranks > 1 ? ranks - 1 : 1);
+}
+
+}  // namespace ringlet

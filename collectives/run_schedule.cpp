@@ -1,0 +1,89 @@
+#include "collectives/run_schedule.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace ringlet {
+
+// Exchange i of the schedule is *started* (its receive is posted and its send
+// is on its way), and *finished* `window` exchanges later (both are done, and
+// what came in is added). In between, the next ones are already on the wire:
+//
+//   window = 2      started  | 0  1 |  2  |  3  |  4  |
+//                   finished |      |  0  |  1  |  2  |   ... time
+//
+// Why this order is safe, with S slices per message:
+// - What an exchange sends was brought by earlier ones of the same slice. The
+//   last of those is S or more before it in the list, so it is finished, and
+//   its data are added, when this one starts: the window is at most S.
+// - What arrives to be added lands in slot i % window of the scratch. The
+//   slot's last user, exchange i - window, is finished.
+// - What arrives to replace lands in place. Who sent from there did so in an
+//   exchange of the same slice, which is finished.
+// - Nobody waits for ever: in all ranks' lists, (step, slice) only grows. Of
+//   all ranks' unfinished exchanges take one with the least (step, slice). Its
+//   partners have finished all that comes before it, so they have started
+//   theirs, and the messages meet.
+void run_schedule(const Schedule& schedule, Transport& transport, void* data,
+                  Dtype dtype, ReduceOp op, const Scratch& scratch) {
+  const std::size_t width = size_of(dtype);
+  const std::size_t window = std::min(scratch.window, schedule.slices());
+
+  struct InFlight {
+    Transport::RequestPtr receive, send;
+  };
+  std::vector<InFlight> in_flight(window);
+  const auto at = [&](Range range) {
+    return static_cast<std::byte*>(data) + range.begin * width;
+  };
+  const auto slot = [&](std::size_t i) {
+    return scratch.memory.data() + i % window * scratch.slice_bytes;
+  };
+
+  const auto start = [&](std::size_t i) {
+    const Exchange exchange = schedule[i];
+    const Message& send = exchange.send;
+    const Message& receive = exchange.receive;
+    InFlight& messages = in_flight[i % window];
+    if (receive.range.count > 0) {
+      const bool replaces = exchange.arrival == Arrival::kReplaces;
+      messages.receive =
+          transport.irecv(receive.peer, replaces ? at(receive.range) : slot(i),
+                          receive.range.count * width);
+    }
+    if (send.range.count > 0) {
+      messages.send =
+          transport.isend(send.peer, at(send.range), send.range.count * width);
+    }
+  };
+
+  const auto combine = [&](std::size_t i, Range range, Arrival arrival) {
+    if (arrival == Arrival::kSecondOperand) {
+      reduce(at(range), slot(i), range.count, dtype, op);
+    } else if (arrival == Arrival::kFirstOperand) {
+      reduce(slot(i), at(range), range.count, dtype, op);
+      std::memcpy(at(range), slot(i), range.count * width);
+    }
+  };
+
+  const auto finish = [&](std::size_t i) {
+    const Exchange exchange = schedule[i];
+    InFlight messages = std::move(in_flight[i % window]);
+    // Where the same elements go out and come in, they must be gone first.
+    const bool same = exchange.send.range == exchange.receive.range;
+    if (messages.send && same) transport.wait(*messages.send);
+    if (messages.receive) {
+      transport.wait(*messages.receive);
+      combine(i, exchange.receive.range, exchange.arrival);
+    }
+    if (messages.send && !same) transport.wait(*messages.send);
+  };
+
+  for (std::size_t i = 0; i < schedule.size() + window; ++i) {
+    if (i >= window) finish(i - window);
+    if (i < schedule.size()) start(i);
+  }
+}
+
+}  // namespace ringlet
