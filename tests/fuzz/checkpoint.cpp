@@ -34,8 +34,8 @@ class Folder {
     std::string text = "{\"sha256_of_the_rest\": \"" +
                        sha256_of(std::as_bytes(rest)) + "\",\n";
     text.append(reinterpret_cast<const char*>(rest.data()), rest.size());
-    manifest_.set({reinterpret_cast<const std::uint8_t*>(text.data()),
-                   text.size()});
+    manifest_.set(
+        {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   }
   const std::filesystem::path& path() const { return path_; }
 

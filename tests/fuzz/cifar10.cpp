@@ -37,9 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   ImageSet set;
   set.classes.resize(kClasses);
   const std::size_t record_bytes = 1 + set.image_bytes();
-  const bool accepted = accepts(input.path(), [&] {
-    append_cifar10_file(input.path(), records, set);
-  });
+  const bool accepted = accepts(
+      input.path(), [&] { append_cifar10_file(input.path(), records, set); });
   require(accepted == is_valid(file, records, record_bytes),
           "accepted what is not valid, or the reverse");
   if (!accepted) return 0;

@@ -43,8 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   static const MemoryFile input;
   input.set({data, size});
   SafetensorsFile file;
-  if (!accepts(input.path(),
-               [&] { file = read_safetensors(input.path()); })) {
+  if (!accepts(input.path(), [&] { file = read_safetensors(input.path()); })) {
     return 0;
   }
   std::uint64_t accounted = 0;
