@@ -104,6 +104,7 @@ class OrderedReduceScatter {
         operands[from] = distance == 0 ? at(mine) : slot(slice, distance);
       }
       reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
+      transport_.reduced((ranks_ - 1) * mine.count * size_of(dtype_));
     }
     for (const auto& request : messages.sends) transport_.wait(*request);
   }

@@ -59,12 +59,14 @@ void run_schedule(const Schedule& schedule, Transport& transport, void* data,
   };
 
   const auto combine = [&](std::size_t i, Range range, Arrival arrival) {
+    if (arrival == Arrival::kReplaces) return;
     if (arrival == Arrival::kSecondOperand) {
       reduce(at(range), slot(i), range.count, dtype, op);
-    } else if (arrival == Arrival::kFirstOperand) {
+    } else {
       reduce(slot(i), at(range), range.count, dtype, op);
       std::memcpy(at(range), slot(i), range.count * width);
     }
+    transport.reduced(range.count * width);
   };
 
   const auto finish = [&](std::size_t i) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "kernels/runtime/error.h"
@@ -57,6 +59,16 @@ class Transport {
   // not, a wait that has to poll sleeps in between and leaves the core to those
   // who compute.
   virtual void set_urgent(bool) {}
+
+  // Nanoseconds on this rank's clock, which only moves forward: the host's
+  // steady clock, or a virtual one where the network is simulated.
+  virtual std::int64_t now() const {
+    return std::chrono::steady_clock::now().time_since_epoch() /
+           std::chrono::nanoseconds(1);
+  }
+  // The rank has just combined `bytes` that arrived with its own: what that
+  // costs on a virtual clock.
+  virtual void reduced(std::size_t) {}
 };
 
 }  // namespace ringlet
