@@ -26,7 +26,6 @@ import torch
 import torch_parity
 import torchvision
 
-SEEDS = (1, 2)
 RECORD = 1 + 3 * 32 * 32  # bytes of CIFAR-10's binary version
 TRAIN_FILES = 5
 PADDING = 4
@@ -67,12 +66,31 @@ def smooth(losses):
     return np.convolve(losses, np.ones(WINDOW) / WINDOW, mode="valid")
 
 
+def known_curves(out):
+    """The losses in the file, by program and seed."""
+    if not pathlib.Path(out).exists():
+        return {}
+    with open(out) as file:
+        lines = [json.loads(line) for line in file]
+    return {(line["program"], line["seed"]): line["losses"] for line in lines}
+
+
+def keep(out, curves, program, seed, losses):
+    curves[program, seed] = [round(float(loss), 5) for loss in losses]
+    with open(out, "a") as file:
+        file.write(json.dumps({"program": program, "seed": seed,
+                               "losses": curves[program, seed]}) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="CIFAR-10's folder")
-    parser.add_argument("--out", required=True, help="file for the losses")
+    parser.add_argument(
+        "--out", required=True,
+        help="file for the losses; curves that it has are not run again")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument(
@@ -82,26 +100,24 @@ def main():
     print(f"resnet50, cifar stem, {args.steps} steps of {args.batch_size} "
           f"pictures, SGD {RECIPE}; PyTorch {torch.__version__}, torchvision "
           f"{torchvision.__version__}, {platform.machine()}", flush=True)
-    data = read_cifar10(args.data)
-    curves = {}
+    curves = known_curves(args.out)
     with tempfile.TemporaryDirectory() as folder:
         ringlet = torch_parity.Ringlet(args.step_dump, folder)
-        for seed in SEEDS:
+        for seed in args.seeds:
+            if {("Ringlet", seed), ("PyTorch", seed)} <= curves.keys():
+                continue
             torch.manual_seed(seed)
             net = torch_parity.make_net("resnet50")
             start = ringlet.path("start")
             torch_parity.write_weights(start, net)
-            images, labels = draw(data, args.steps * args.batch_size, seed)
-            curves["Ringlet", seed] = ringlet.run(
-                "resnet50", images, labels, weights=start, steps=args.steps,
-                **RECIPE)["losses"]
-            curves["PyTorch", seed] = torch_parity.train(
-                net, images, labels, args.steps, RECIPE)
-    with open(args.out, "w") as file:
-        for (program, seed), losses in curves.items():
-            file.write(json.dumps({
-                "program": program, "seed": seed,
-                "losses": [round(float(loss), 5) for loss in losses]}) + "\n")
+            images, labels = draw(read_cifar10(args.data),
+                                  args.steps * args.batch_size, seed)
+            losses = ringlet.run("resnet50", images, labels, weights=start,
+                                 steps=args.steps, **RECIPE)["losses"]
+            keep(args.out, curves, "Ringlet", seed, losses)
+            losses = torch_parity.train(net, images, labels, args.steps,
+                                        RECIPE)
+            keep(args.out, curves, "PyTorch", seed, losses)
 
     means = {key: smooth(losses) for key, losses in curves.items()}
     print(f"\nmean loss of {WINDOW} steps\nuntil step  " + "  ".join(
