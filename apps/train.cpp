@@ -26,15 +26,17 @@
 namespace ringlet {
 namespace {
 
-std::unique_ptr<Communicator> open_communicator(const std::string& name) {
+std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
+  std::string name = options.comm;
   const LaunchInfo launched = launch_info();
   if (name == "solo" && launched.size > 1) {
     throw SharedError(fmt::format(
-        "--comm solo is for one rank, but {} started {}: expected ring or mpi",
+        "--comm solo is for one rank, but {} started {}: expected auto, ring "
+        "or mpi",
         launched.launcher, launched.size));
   }
-  if (!name.empty()) return make_communicator(name);
-  return make_communicator(launched.size > 1 ? "ring" : "solo");
+  if (name.empty()) name = launched.size > 1 ? "auto" : "solo";
+  return make_communicator(name, {.algorithm_table = options.comm_table});
 }
 
 // The cores of this host shared among its ranks, unless somebody decided; not
@@ -278,8 +280,7 @@ int train_command(int argc, char** argv) {
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
-  const std::unique_ptr<Communicator> communicator =
-      open_communicator(options.comm);
+  const std::unique_ptr<Communicator> communicator = open_communicator(options);
   agree(*communicator, [&] {
     if (!resume.error.empty()) throw Error(resume.error);
   });

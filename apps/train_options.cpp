@@ -205,11 +205,16 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
 
 void add_machine(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Ranks and machine");
-  app.add_option("--comm", o.comm,
-                 "All-reduce: our algorithms over MPI, mpi (MPI_Allreduce), or "
-                 "solo (one rank)")
+  app.add_option(
+         "--comm", o.comm,
+         "All-reduce: auto (by size, from a table), our algorithms over "
+         "MPI, mpi (MPI_Allreduce), or solo (one rank)")
       ->check(CLI::IsMember(communicator_names()))
-      ->default_str("ring; solo without mpirun");
+      ->default_str("auto; solo without mpirun");
+  app.add_option("--comm-table", o.comm_table,
+                 "The table of --comm auto, as allreduce_perf --tune writes it")
+      ->default_str("built in")
+      ->check(CLI::ExistingFile);
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "collectives/barrier.h"
-#include "collectives/host_communicator.h"
 #include "collectives/ordered.h"
 #include "collectives/run_schedule.h"
 #include "collectives/schedules.h"
@@ -171,13 +170,19 @@ const std::vector<std::string>& algorithm_names() {
   return names;
 }
 
-std::unique_ptr<Communicator> make_algorithm_communicator(
+std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options) {
   check(algorithm, options);
+  return std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
+                                                options);
+}
+
+std::unique_ptr<Communicator> make_algorithm_communicator(
+    const std::string& algorithm, std::unique_ptr<Transport> transport,
+    const CommunicatorOptions& options) {
   return std::make_unique<HostCommunicator>(
-      std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
-                                             options));
+      make_algorithm_collectives(algorithm, std::move(transport), options));
 }
 
 }  // namespace ringlet

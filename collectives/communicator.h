@@ -156,12 +156,15 @@ struct CommunicatorOptions {
   std::size_t slice_bytes = 256 << 10;
   // Slices in flight per rank, each way.
   std::size_t window = 2;
+  // For "auto", which has slices of its own: a file that `allreduce_perf
+  // --tune` wrote; empty: the built-in table.
+  std::string algorithm_table = {};
 };
 
 // Makes the back end `name` over the job's ranks: "solo" (this process alone;
-// refused where the launcher started more), "mpi" (MPI_Allreduce), or one of
-// our algorithms over MPI: "ring", "naive", "tree", "recursive_doubling",
-// "ordered". All but the first start MPI when needed (see mpi_scope.h); every
+// refused where the launcher started more), "mpi" (MPI_Allreduce), one of our
+// algorithms over MPI, "ring", "naive", "tree", "recursive_doubling",
+// "ordered", or "auto" (mpi or ours, by size, from a table). All but the first start MPI when needed (see mpi_scope.h); every
 // rank makes and destroys them at the same points, on its main thread. Throws
 // Error naming the known back ends otherwise.
 const std::vector<std::string>& communicator_names();

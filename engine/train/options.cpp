@@ -36,6 +36,7 @@ void each_option(O& o, Visit visit) {
   visit("no_decay_bn_bias", o.no_decay_bn_bias);
   visit("label_smoothing", o.label_smoothing);
   visit("comm", o.comm);
+  visit("comm_table", o.comm_table);
   visit("bucket_mb", o.bucket_mb);
   visit("device", o.device);
   visit("conv", o.conv);

@@ -257,9 +257,10 @@ TEST_CASE("the options of a ring are checked") {
 }
 
 TEST_CASE("make_communicator names what it knows, and refuses solo to a job") {
-  CHECK_THROWS_WITH(make_communicator("rign"),
-                    "unknown communicator 'rign', expected solo, mpi, ring, "
-                    "naive, tree, recursive_doubling, ordered");
+  CHECK_THROWS_WITH(
+      make_communicator("rign"),
+      "unknown communicator 'rign', expected solo, auto, mpi, ring, "
+      "naive, tree, recursive_doubling, ordered");
   setenv("OMPI_COMM_WORLD_RANK", "1", 1);
   setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   CHECK_THROWS_WITH(make_communicator("solo"),

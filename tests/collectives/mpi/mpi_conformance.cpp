@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "collectives/algorithm_communicator.h"
+#include "collectives/auto_communicator.h"
 #include "collectives/conformance.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
@@ -40,6 +41,32 @@ void check_pieces() {
           {.slice_bytes = 1024}),
       1024);
   check_conformance(*make_mpi_communicator(100), 64);
+}
+
+// One algorithm after the other, as the size changes.
+void check_auto() {
+  const AlgorithmTable table({{1, 0, "mpi"},
+                              {1, 64, "ring", 64},
+                              {1, 512, "recursive_doubling", 128},
+                              {1, 2048, "ordered", 256},
+                              {1, 4096, "mpi"}},
+                             "test");
+  check_conformance(*make_auto_communicator(table), 256);
+  check_conformance(*make_communicator("auto"), 64);
+}
+
+void check_different_tables() {
+  const LaunchInfo self = launch_info();
+  if (self.size == 1) return;
+  const std::size_t from = self.rank + 1 == self.size ? 65 : 64;
+  bool refused = false;
+  try {
+    make_auto_communicator(
+        AlgorithmTable({{1, 0, "mpi"}, {1, from, "ring"}}, "test"));
+  } catch (const Error&) {
+    refused = true;
+  }
+  RINGLET_CHECK(refused, "different tables were taken");
 }
 
 // Slices that MPI sends by rendezvous, several in flight.
@@ -101,6 +128,8 @@ void run() {
   check_algorithms();
   check_conformance(*make_communicator("mpi"), 64);
   check_pieces();
+  check_auto();
+  check_different_tables();
   check_large();
   check_lengths();
   check_unknown_name();
