@@ -13,6 +13,11 @@ constexpr std::size_t kMostColumns = 8;
 // before it counts as their combination. Doubles leave 1e-16; measured sizes
 // that are meant to differ leave far more than this.
 constexpr double kCollinear = 1e-7;
+// A weight is that of a time within this factor of the measured one.
+constexpr double kWeightLimit = 2;
+// Rounds end when no prediction moves by more than this share.
+constexpr double kSettled = 1e-12;
+constexpr int kMostRounds = 100;
 
 using Vector = std::vector<double>;
 using Columns = std::vector<Vector>;
@@ -67,17 +72,18 @@ void require_numbers(const std::vector<Observation>& observations) {
   }
 }
 
-// Regressors divided by times, column by column, each divided by its length:
-// latencies and bytes differ by factors of 1e9.
+// Regressors and times divided by `units`, the predicted times; each column is
+// then divided by its length, since latencies and bytes differ by 1e9.
 struct Problem {
   Columns columns;  // of length 1
   Vector lengths;   // what they were divided by
+  Vector target;
 
-  explicit Problem(const std::vector<Observation>& observations) {
+  Problem(const std::vector<Observation>& observations, const Vector& units) {
     for (std::size_t k = 0; k < observations[0].regressors.size(); ++k) {
       Vector column;
-      for (const Observation& row : observations) {
-        column.push_back(row.regressors[k] / row.time);
+      for (std::size_t i = 0; i < units.size(); ++i) {
+        column.push_back(observations[i].regressors[k] / units[i]);
       }
       const double length = std::sqrt(dot(column, column));
       if (length == 0) {
@@ -86,6 +92,9 @@ struct Problem {
       for (double& entry : column) entry /= length;
       columns.push_back(std::move(column));
       lengths.push_back(length);
+    }
+    for (std::size_t i = 0; i < units.size(); ++i) {
+      target.push_back(observations[i].time / units[i]);
     }
   }
 };
@@ -155,26 +164,26 @@ struct Factors {
   }
 };
 
-// What is left of the target 1, measured / measured, in each row.
-Vector residuals(const Columns& columns, const Vector& coefficients) {
-  Vector left(columns[0].size(), 1);
-  for (std::size_t k = 0; k < columns.size(); ++k) {
-    subtract(left, coefficients[k], columns[k]);
+// What the coefficients leave of the target in each row.
+Vector residuals(const Problem& problem, const Vector& coefficients) {
+  Vector left = problem.target;
+  for (std::size_t k = 0; k < coefficients.size(); ++k) {
+    subtract(left, coefficients[k], problem.columns[k]);
   }
   return left;
 }
 
 // The least squares solution on the columns in `chosen`, a bit each; 0 for the
 // others.
-Vector solve_subset(const Columns& columns, unsigned chosen) {
+Vector solve_subset(const Problem& problem, unsigned chosen) {
   Columns part;
-  for (std::size_t k = 0; k < columns.size(); ++k) {
-    if (chosen >> k & 1) part.push_back(columns[k]);
+  for (std::size_t k = 0; k < problem.columns.size(); ++k) {
+    if (chosen >> k & 1) part.push_back(problem.columns[k]);
   }
-  const Vector some = Factors(part).solve_for(Vector(columns[0].size(), 1));
-  Vector all(columns.size(), 0);
+  const Vector some = Factors(part).solve_for(problem.target);
+  Vector all(problem.columns.size(), 0);
   auto next = some.begin();
-  for (std::size_t k = 0; k < columns.size(); ++k) {
+  for (std::size_t k = 0; k < all.size(); ++k) {
     if (chosen >> k & 1) all[k] = *next++;
   }
   return all;
@@ -182,13 +191,13 @@ Vector solve_subset(const Columns& columns, unsigned chosen) {
 
 // The best solution without a negative coefficient. It is the unconstrained one
 // on the columns that it uses, and all sets of columns are few enough to try.
-Vector solve_nonnegative(const Columns& columns) {
-  Vector best(columns.size(), 0);
-  double least = static_cast<double>(columns[0].size());
-  for (unsigned chosen = 1; chosen < 1U << columns.size(); ++chosen) {
-    const Vector candidate = solve_subset(columns, chosen);
+Vector solve_nonnegative(const Problem& problem) {
+  Vector best(problem.columns.size(), 0);
+  double least = dot(problem.target, problem.target);
+  for (unsigned chosen = 1; chosen < 1U << best.size(); ++chosen) {
+    const Vector candidate = solve_subset(problem, chosen);
     if (*std::min_element(candidate.begin(), candidate.end()) < 0) continue;
-    const Vector left = residuals(columns, candidate);
+    const Vector left = residuals(problem, candidate);
     const double squares = dot(left, left);
     if (squares < least) {
       least = squares;
@@ -198,27 +207,49 @@ Vector solve_nonnegative(const Columns& columns) {
   return best;
 }
 
+// The problem in units of its own solution's predictions.
+Problem settled(const std::vector<Observation>& observations) {
+  Vector units;
+  for (const Observation& row : observations) units.push_back(row.time);
+  Problem problem(observations, units);
+  Factors{problem.columns};  // refuses what has no one solution
+  double moved = 1;
+  for (int round = 0; round < kMostRounds && moved > kSettled; ++round) {
+    moved = 0;
+    const Vector left = residuals(problem, solve_nonnegative(problem));
+    for (std::size_t i = 0; i < units.size(); ++i) {
+      const double time = observations[i].time;
+      const double predicted = time - left[i] * units[i];
+      const double unit =
+          std::clamp(predicted, time / kWeightLimit, time * kWeightLimit);
+      moved = std::max(moved, std::abs(unit / units[i] - 1));
+      units[i] = unit;
+    }
+    problem = Problem(observations, units);
+  }
+  return problem;
+}
+
 Interval around(double middle, double half_width) {
   return {std::max(middle - half_width, 0.0), middle + half_width};
 }
 
-// Everything that the scaled columns say; still in their units.
-Fit fit_columns(const Columns& columns) {
-  const Factors factors(columns);
-  const Vector free =
-      factors.solve_for(Vector(columns[0].size(), 1));  // signs as they come
+// Everything but the errors; still in the units of the scaled columns.
+Fit fit_scaled(const Problem& problem) {
+  const Factors factors(problem.columns);
+  const Vector free = factors.solve_for(problem.target);  // of any sign
+  const std::size_t n = free.size();
   Fit fit{};
-  fit.coefficients = solve_nonnegative(columns);
+  fit.coefficients = solve_nonnegative(problem);
   fit.covariance = factors.covariance();
-  fit.freedom = columns[0].size() - columns.size();
-  const Vector left = residuals(columns, free);
+  fit.freedom = problem.target.size() - n;
+  const Vector left = residuals(problem, free);
   fit.scatter = fit.freedom == 0 ? 0 : std::sqrt(dot(left, left) / fit.freedom);
-  for (std::size_t k = 0; k < columns.size(); ++k) {
-    const double variance = fit.covariance[k * columns.size() + k];
+  for (std::size_t k = 0; k < n; ++k) {
     Interval interval{0, std::numeric_limits<double>::infinity()};
     if (fit.freedom > 0) {
-      interval = around(
-          free[k], student_95(fit.freedom) * fit.scatter * std::sqrt(variance));
+      interval = around(free[k], student_95(fit.freedom) * fit.scatter *
+                                     std::sqrt(fit.covariance[k * n + k]));
     }
     interval.low = std::min(interval.low, fit.coefficients[k]);
     interval.high = std::max(interval.high, fit.coefficients[k]);
@@ -244,13 +275,15 @@ void unscale(Fit& fit, const Vector& lengths) {
 Fit fit_nonnegative(const std::vector<Observation>& observations) {
   require_shape(observations);
   require_numbers(observations);
-  const Problem problem(observations);
-  Fit fit = fit_columns(problem.columns);
-  Vector errors = residuals(problem.columns, fit.coefficients);
-  for (double& error : errors) error = std::abs(error);
+  const Problem problem = settled(observations);
+  Fit fit = fit_scaled(problem);
+  unscale(fit, problem.lengths);
+  Vector errors;
+  for (const auto& [regressors, time] : observations) {
+    errors.push_back(std::abs(predict(fit, regressors) / time - 1));
+  }
   fit.relative_error = median(errors);
   fit.worst_error = *std::max_element(errors.begin(), errors.end());
-  unscale(fit, problem.lengths);
   return fit;
 }
 

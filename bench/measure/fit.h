@@ -39,8 +39,13 @@ struct Fit {
 };
 
 // The coefficients, none negative, for which the sum of the squares of
-// predicted / measured - 1 is least: weighted least squares with weights
-// 1 / time^2, since a microsecond and a second are both known to some per cent.
+// (measured - predicted) / predicted is least: a microsecond and a second are
+// both known to some per cent. The weights 1 / predicted^2 are found in rounds,
+// from 1 / measured^2 on (Carroll and Ruppert, "Transformation and Weighting in
+// Regression", 1988, chapter 2); those of the measured times themselves would
+// prefer rows that came out short, and with a scatter of s give times that are
+// 2 s^2 too small. No weight differs by more than a factor of 4 from the first,
+// so that a row that the model misses altogether does not decide alone.
 //
 // The intervals are Student's, of the fit without the constraint, cut off at 0
 // and widened where they miss the coefficient itself. Both keep at least 95 %,
@@ -48,14 +53,13 @@ struct Fit {
 // intervals for bounded parameters", Statistical Science 17, 2002). They take
 // relative errors to be independent and of one size, and the model to be right:
 // where relative_error is larger than the measurements' own scatter, it is not,
-// and intervals are too narrow. Rows that scatter by a share s pull the
-// predictions down by about 2 s^2, which is 0.5 % at s = 5 %.
+// and the intervals are too narrow.
 //
 // Throws std::invalid_argument, saying what is wrong: fewer observations than
 // coefficients, none of them or more than 8, rows of different length, a time
 // that is not positive, a number that is not finite, a regressor that is a
 // combination of the others (S beta and S gamma are, with one N alone). Cost:
-// 2^k small least squares for k coefficients.
+// 2^k small least squares for k coefficients, some 10 times.
 Fit fit_nonnegative(const std::vector<Observation>& observations);
 
 // The time that the model gives. Both throw std::invalid_argument where there
