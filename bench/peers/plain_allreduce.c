@@ -4,7 +4,7 @@
  * shortest and longest are of any operation on any rank. Options, in this
  * order: -m puts each rank's median in the mean's place; -w has every rank
  * rewrite its buffer before each operation, as a backward pass does, outside
- * the time; without it small buffers stay in one core's cache.
+ * the time; without it the data lie in the caches where the last one left them.
  *
  *   mpicc -O3 -march=native bench/peers/plain_allreduce.c -o plain_allreduce
  *   mpirun -np 2 ./plain_allreduce [-m] [-w] [largest size in bytes]
