@@ -46,9 +46,11 @@ class AlgorithmTable {
   // Where the table has not that many ranks, it is the row of the largest
   // number below, or else of the smallest.
   std::vector<AlgorithmChoice> for_ranks(int ranks) const;
+  // By rising ranks, then from_bytes.
+  const std::vector<AlgorithmChoice>& all() const { return choices_; }
 
  private:
-  std::vector<AlgorithmChoice> choices_;  // by ranks, then by from_bytes
+  std::vector<AlgorithmChoice> choices_;
 };
 
 }  // namespace ringlet
