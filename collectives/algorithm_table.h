@@ -19,7 +19,7 @@ struct AlgorithmChoice {
 
 // Which all-reduce "auto" takes for which size: data, not guesses at run time,
 // so that two runs with the same table take the same path. Written by
-// `allreduce_perf --tune FILE` for a machine, or the one that is built in.
+// `allreduce_perf --tune=FILE` for a machine, or the one that is built in.
 //
 // As a file it is JSON, for people to read and change:
 //

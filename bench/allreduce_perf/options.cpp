@@ -159,7 +159,7 @@ void add_output(CLI::App& app, PerfOptions& o, Texts& texts) {
   app.add_option("--tune", o.tune_file,
                  "Measure which algorithm is best from which size on, for this "
                  "number of ranks, and write it to this file; other numbers in "
-                 "it stay");
+                 "it stay. As --tune=FILE: mpirun has a --tune of its own");
   app.add_option("--predict", o.predict_ranks,
                  "Predict the times on this many ranks from what was measured")
       ->check(CLI::Range(1, 1 << 20));

@@ -92,8 +92,7 @@ double exact_value(ReduceOp op, int rank, int ranks, std::size_t i) {
 template <typename T>
 double value(Values kind, ReduceOp op, int rank, int ranks, std::size_t i) {
   if (kind == Values::kExact) return exact_value<T>(op, rank, ranks, i);
-  const double real =
-      static_cast<double>(mixed(rank, i)) * 0x1p-31 - 1;  // -1 to 1
+  const double real = static_cast<double>(mixed(rank, i)) * 0x1p-32;
   return value_of(element_of<T>(real));
 }
 

@@ -10,8 +10,8 @@ namespace ringlet {
 // element i is a function of (rank, i).
 //
 // Exact: small whole numbers, whose sums and products are exact in every dtype,
-// so that a wrong element shows. Real: -1 to 1, whose sums are rounded, so that
-// the error shows.
+// so that a wrong element shows. Real: 0 to 1, whose sums are rounded, so that
+// the error shows. (Of both signs, sums near 0 would have few digits left.)
 enum class Values { kExact, kReal };
 
 // What rank `rank` of `ranks` puts in; of reduce_scatter the whole input.
