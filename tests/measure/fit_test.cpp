@@ -182,6 +182,17 @@ TEST_CASE("No coefficient is negative") {
   CHECK(growing.coefficients[1] > 0);
 }
 
+TEST_CASE("An interval holds its coefficient where the constraint moves it") {
+  // -1/2 + bytes: without the constraint both would be exact, and alpha wrong.
+  const Fit fit = fit_nonnegative(line({0.5, 3.5, 15.5, 63.5, 255.5}));
+  CHECK(fit.coefficients[0] == 0);
+  CHECK(fit.coefficients[1] < 0.99);
+  for (std::size_t k = 0; k < 2; ++k) {
+    CHECK(contains(fit.intervals[k], fit.coefficients[k]));
+  }
+  CHECK(fit.intervals[0].low == 0);
+}
+
 TEST_CASE("A fit among non-negative coefficients is the best one") {
   std::mt19937_64 random(43);
   std::normal_distribution<double> step(0, 0.1);
