@@ -158,6 +158,7 @@ TEST_CASE("A fit's errors are those of its predictions") {
   const auto rows = measured(0.1, random);
   const Fit fit = fit_nonnegative(rows);
   std::vector<double> errors;
+  errors.reserve(rows.size());
   for (const Observation& row : rows) {
     errors.push_back(std::abs(predict(fit, row.regressors) / row.time - 1));
   }

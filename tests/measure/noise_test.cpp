@@ -119,7 +119,7 @@ TEST_CASE("Two modes are spread") {
 
 TEST_CASE("Interruptions are outliers and leave the spread alone") {
   struct Row {
-    int interrupted;
+    std::size_t interrupted;
     NoiseGrade grade;
   };
   const auto row =
@@ -127,10 +127,10 @@ TEST_CASE("Interruptions are outliers and leave the spread alone") {
                Row{2, NoiseGrade::kFair}, Row{3, NoiseGrade::kNoisy},
                Row{4, NoiseGrade::kNoisy});
   std::vector<double> times = without_drift(steady(20, 0.01));
-  for (int i = 0; i < row.interrupted; ++i) times[5 * i] = 40;
+  for (std::size_t i = 0; i < row.interrupted; ++i) times[5 * i] = 40;
   const Noise noise = noise_of(times);
   CAPTURE(row.interrupted);
-  CHECK(noise.outliers == Approx(row.interrupted / 20.0));
+  CHECK(noise.outliers == Approx(static_cast<double>(row.interrupted) / 20));
   CHECK(noise.spread < 0.04);
   CHECK(noise.grade == row.grade);
 }
