@@ -164,6 +164,11 @@ struct Factors {
   }
 };
 
+// Refuses what has more than one solution.
+void require_independent(const Columns& columns) {
+  const Factors factors(columns);
+}
+
 // What the coefficients leave of the target in each row.
 Vector residuals(const Problem& problem, const Vector& coefficients) {
   Vector left = problem.target;
@@ -212,7 +217,7 @@ Problem settled(const std::vector<Observation>& observations) {
   Vector units;
   for (const Observation& row : observations) units.push_back(row.time);
   Problem problem(observations, units);
-  Factors{problem.columns};  // refuses what has no one solution
+  require_independent(problem.columns);
   double moved = 1;
   for (int round = 0; round < kMostRounds && moved > kSettled; ++round) {
     moved = 0;

@@ -18,11 +18,11 @@ struct Limits {
   double outliers;
 };
 
-// Two medians of 20 values that each have this spread differ visibly from about
-// 1.2 times the spread on. Drift weighs as much as spread: rows are measured
-// one after the other, so it is their error. One outlier in 20 leaves the 95th
-// percentile alone and two do not; more are kNoisy, as long as the quartiles,
-// and with them the median, are not touched.
+// The intervals of two medians of 20 values are apart where the medians differ
+// by about 0.9 times the spread. Drift weighs as much as spread: rows are
+// measured one after the other, so it is their error. One outlier in 20 leaves
+// the 95th percentile alone and two do not; more are kNoisy, as long as the
+// quartiles, and with them the median, are not touched.
 constexpr Limits kLimits[] = {
     {NoiseGrade::kQuiet, 0.05, 0.05, 0.05},
     {NoiseGrade::kFair, 0.15, 0.15, 0.10},

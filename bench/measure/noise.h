@@ -18,7 +18,7 @@ const char* name_of(NoiseGrade grade);
 // against a few wild values, and 0 for times that are all the same.
 struct Noise {
   // Interquartile range / median. The 95 % interval of the median of 20 normal
-  // values is about 0.8 times as wide.
+  // values is about 0.9 times as wide.
   double spread;
   // Median of the second half / median of the first half - 1, with a sign: the
   // machine became slower (positive) or faster during the measurement.

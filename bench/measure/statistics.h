@@ -54,7 +54,7 @@ Estimate median_estimate(const std::vector<double>& values);
 // the result is the inverse. Unbounded is {0, infinity}.
 //
 // The interval is again the order statistics', which is the sign test's, and
-// not that of Hodges and Lehmann (Wilcoxon's test) although that is some 15 %
+// not that of Hodges and Lehmann (Wilcoxon's test) although that is some 18 %
 // narrower with normal errors: it needs ratios that scatter symmetrically, and
 // they do not where one of the two has the longer tail (Hollander, Wolfe,
 // Chicken, "Nonparametric Statistical Methods", sections 3.1 to 3.6).

@@ -158,6 +158,7 @@ TEST_CASE("A fit's errors are those of its predictions") {
   const auto rows = measured(0.1, random);
   const Fit fit = fit_nonnegative(rows);
   std::vector<double> errors;
+  errors.reserve(rows.size());
   for (const Observation& row : rows) {
     errors.push_back(std::abs(predict(fit, row.regressors) / row.time - 1));
   }
@@ -180,6 +181,17 @@ TEST_CASE("No coefficient is negative") {
   const Fit growing = fit_nonnegative(line({1, 8, 64, 512}));
   CHECK(growing.coefficients[0] == 0);
   CHECK(growing.coefficients[1] > 0);
+}
+
+TEST_CASE("An interval holds its coefficient where the constraint moves it") {
+  // -1/2 + bytes: without the constraint both would be exact, and alpha wrong.
+  const Fit fit = fit_nonnegative(line({0.5, 3.5, 15.5, 63.5, 255.5}));
+  CHECK(fit.coefficients[0] == 0);
+  CHECK(fit.coefficients[1] < 0.99);
+  for (std::size_t k = 0; k < 2; ++k) {
+    CHECK(contains(fit.intervals[k], fit.coefficients[k]));
+  }
+  CHECK(fit.intervals[0].low == 0);
 }
 
 TEST_CASE("A fit among non-negative coefficients is the best one") {

@@ -90,17 +90,21 @@ TEST_CASE("Drift alone decides the grade") {
     NoiseGrade grade;
   };
   const auto row =
-      GENERATE(Row{0.04, NoiseGrade::kQuiet}, Row{0.06, NoiseGrade::kFair},
-               Row{-0.06, NoiseGrade::kFair}, Row{0.2, NoiseGrade::kNoisy},
-               Row{-0.6, NoiseGrade::kUseless});
+      GENERATE(Row{0.045, NoiseGrade::kQuiet}, Row{0.055, NoiseGrade::kFair},
+               Row{-0.055, NoiseGrade::kFair}, Row{0.14, NoiseGrade::kFair},
+               Row{0.16, NoiseGrade::kNoisy}, Row{-0.48, NoiseGrade::kNoisy},
+               Row{-0.52, NoiseGrade::kUseless});
   CAPTURE(row.drift);
-  // Three quarters of all values are 1, and more than half of the second half
-  // are not.
+  // Three levels: each half's median lies between two of them, and so does
+  // each quartile, but three times nearer to the middle one.
+  const double step = row.drift / (1 + row.drift / 2);
   std::vector<double> times(20, 1);
-  std::fill(times.begin() + 14, times.end(), 1 + row.drift);
-  times[0] = row.drift < 0 ? 1 + row.drift : 1;  // no more than noise
+  std::fill(times.begin(), times.begin() + 5, 1 - step);
+  std::fill(times.end() - 5, times.end(), 1 + step);
   const Noise noise = noise_of(times);
   CHECK(noise.drift == Approx(row.drift));
+  CHECK(noise.spread == Approx(std::abs(step) / 2));
+  CHECK(noise.outliers == 0);
   CHECK(noise.grade == row.grade);
 }
 
@@ -115,7 +119,7 @@ TEST_CASE("Two modes are spread") {
 
 TEST_CASE("Interruptions are outliers and leave the spread alone") {
   struct Row {
-    int interrupted;
+    std::size_t interrupted;
     NoiseGrade grade;
   };
   const auto row =
@@ -123,10 +127,10 @@ TEST_CASE("Interruptions are outliers and leave the spread alone") {
                Row{2, NoiseGrade::kFair}, Row{3, NoiseGrade::kNoisy},
                Row{4, NoiseGrade::kNoisy});
   std::vector<double> times = without_drift(steady(20, 0.01));
-  for (int i = 0; i < row.interrupted; ++i) times[5 * i] = 40;
+  for (std::size_t i = 0; i < row.interrupted; ++i) times[5 * i] = 40;
   const Noise noise = noise_of(times);
   CAPTURE(row.interrupted);
-  CHECK(noise.outliers == Approx(row.interrupted / 20.0));
+  CHECK(noise.outliers == Approx(static_cast<double>(row.interrupted) / 20));
   CHECK(noise.spread < 0.04);
   CHECK(noise.grade == row.grade);
 }
