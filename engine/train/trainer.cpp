@@ -87,7 +87,7 @@ bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
     const std::optional<Batch> batch = loader.next();
     RINGLET_CHECK(batch, "epoch {} has no step {}", epoch + 1,
                   position_.steps_done + 1);
-    timer.lap(Phase::kData);
+    timer.lap(StepPhase::kData);
     const StepResult result = step(*batch, timer, requests);
     observer.step(result);
     ended = position_.steps_done % plan_.steps_per_epoch == 0 ||
@@ -152,26 +152,26 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
         logits, batch.labels,
         {.label_smoothing = static_cast<float>(options_.label_smoothing),
          .global_batch = batch.global_count});
-    timer.lap(Phase::kForward);
+    timer.lap(StepPhase::kForward);
     backward(out.loss);
     sums = {out.loss_value, static_cast<double>(out.correct)};
   } else {
     parallel_.backward_nothing();
   }
-  timer.lap(Phase::kBackward);
+  timer.lap(StepPhase::kBackward);
   parallel_.finalize();
   sums[2] = requests.save.exchange(false) ? 1 : 0;
   sums[3] = requests.stop ? 1 : 0;
   communicator_.all_reduce(sums.data(), sums.size(), Dtype::kF64,
                            ReduceOp::kSum);
-  timer.lap(Phase::kCommunication);
+  timer.lap(StepPhase::kCommunication);
   save_asked_ = sums[2] > 0;
   stop_asked_ = sums[3] > 0;
   // All ranks have the same sums, so all come to the same answer.
   const bool finite =
       std::isfinite(sums[0]) && parallel_.gradients_are_finite();
   if (finite) sgd_.step(static_cast<float>(lr));
-  timer.lap(Phase::kOptimizer);
+  timer.lap(StepPhase::kOptimizer);
 
   const StepResult result{.step = ++position_.steps_done,
                           .epoch = batch.epoch + std::size_t{1},
