@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/signals.h"
 #include "apps/train_options.h"
+#include "apps/train_trace.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
 #include "engine/data/cifar10.h"
@@ -26,7 +27,8 @@
 namespace ringlet {
 namespace {
 
-std::unique_ptr<Communicator> open_communicator(const std::string& name) {
+std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
+  const std::string& name = options.comm;
   const LaunchInfo launched = launch_info();
   if (name == "solo" && launched.size > 1) {
     throw SharedError(fmt::format(
@@ -34,7 +36,9 @@ std::unique_ptr<Communicator> open_communicator(const std::string& name) {
         launched.launcher, launched.size));
   }
   if (!name.empty()) return make_communicator(name);
-  return make_communicator(launched.size > 1 ? "ring" : "solo");
+  // A rank alone has something to trace too, but not with solo.
+  const bool ring = launched.size > 1 || !options.trace.empty();
+  return make_communicator(ring ? "ring" : "solo");
 }
 
 // The cores of this host shared among its ranks, unless somebody decided; not
@@ -165,7 +169,8 @@ struct Resume {
 TrainOptions for_checkpoints(TrainOptions options, const TrainPlan& plan) {
   options.batch_size = plan.global_batch;
   options.batch_per_rank = 0;
-  options.init = options.out = options.resume = "";
+  options.init = options.out = options.resume = options.trace = "";
+  options.trace_first = options.trace_last = 0;
   return options;
 }
 
@@ -278,14 +283,15 @@ int train_command(int argc, char** argv) {
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
-  const std::unique_ptr<Communicator> communicator =
-      open_communicator(options.comm);
+  std::unique_ptr<Communicator> communicator = open_communicator(options);
   agree(*communicator, [&] {
     if (!resume.error.empty()) throw Error(resume.error);
   });
   require_equal(
       *communicator, "the configuration",
       to_text(options) + "\n" RINGLET_VERSION + "\n" + resume.signature());
+  communicator = with_trace(options, from ? from->position.steps_done : 0,
+                            std::move(communicator));
   const TrainOptions given = options;
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
@@ -348,6 +354,7 @@ int train_command(int argc, char** argv) {
                  {{"model", options.model}, {"stem", options.stem}});
     log->summary();
   });
+  write_trace(options, *communicator);
   return 0;
 }
 

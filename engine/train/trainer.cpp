@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "collectives/recorder.h"
 #include "engine/autograd/ops.h"
 #include "engine/metrics/meter.h"
 #include "engine/metrics/process_usage.h"
@@ -29,6 +30,25 @@ SgdOptions sgd_options(const TrainOptions& options) {
           .weight_decay = static_cast<float>(options.weight_decay),
           .no_decay_bn_bias = options.no_decay_bn_bias};
 }
+
+// What the communicator records meanwhile, if it does, is of this step.
+class RecordedStep {
+ public:
+  RecordedStep(const Communicator& communicator, std::size_t step)
+      : recorder_(communicator.recorder()) {
+    mark(static_cast<std::int64_t>(step));
+  }
+  ~RecordedStep() { mark(kNone); }
+  RecordedStep(const RecordedStep&) = delete;
+  RecordedStep& operator=(const RecordedStep&) = delete;
+
+ private:
+  void mark(std::int64_t step) {
+    if (recorder_ != nullptr) recorder_->set_training_step(step);
+  }
+
+  Recorder* recorder_;
+};
 
 std::vector<RankUsage> usage_of_ranks(Communicator& communicator) {
   std::vector<RankUsage> ranks(static_cast<std::size_t>(communicator.size()));
@@ -88,7 +108,10 @@ bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
     RINGLET_CHECK(batch, "epoch {} has no step {}", epoch + 1,
                   position_.steps_done + 1);
     timer.lap(StepPhase::kData);
-    const StepResult result = step(*batch, timer, requests);
+    const StepResult result = [&] {
+      const RecordedStep recorded(communicator_, position_.steps_done + 1);
+      return step(*batch, timer, requests);
+    }();
     observer.step(result);
     ended = position_.steps_done % plan_.steps_per_epoch == 0 ||
             position_.steps_done == plan_.total_steps;
