@@ -14,7 +14,7 @@ namespace ringlet {
 struct RankTrace {
   std::vector<Event> events;
   std::uint64_t dropped = 0;  // events that there was no room for
-  // From the start, and now. On clocks that a simulation shares: zero.
+  // When the communicator was made, and now.
   std::vector<ClockReading> clock;
   Ledger ledger;  // since it was cleared
 };

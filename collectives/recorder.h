@@ -48,9 +48,10 @@ struct RecorderOptions {
   std::int64_t last_step = std::numeric_limits<std::int64_t>::max();
 };
 
-// What one rank's communicator did, event by event, for CommunicatorOptions::
-// recorder; to be given to all ranks or to none. Holds whole calls only. When
-// it is full it counts what it drops. Used while no work is in flight.
+// What one rank did, event by event: each rank gives one of its own to its
+// communicator, or none does (CommunicatorOptions::recorder). Holds whole calls
+// only, unless it is full: then it counts what it drops. It is looked at, and
+// told of steps, while no work is in flight.
 class Recorder {
  public:
   explicit Recorder(const RecorderOptions& options = {});
