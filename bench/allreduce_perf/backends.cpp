@@ -8,6 +8,7 @@
 #include "bench/peers/gloo_peer.h"
 #include "bench/peers/open_mpi_algorithm.h"
 #include "collectives/algorithm_communicator.h"
+#include "collectives/chrome_trace.h"
 #include "collectives/mpi_communicator.h"
 #include "kernels/runtime/check.h"
 
@@ -103,6 +104,29 @@ std::unique_ptr<Communicator> make_backend(const std::string& text,
   }
   return make_communicator(spec.name == "mpi_communicator" ? "mpi" : spec.name,
                            communicator);
+}
+
+void write_trace(const PerfOptions& options) {
+  const auto& all = options.backends;
+  const auto ours = std::find_if(all.begin(), all.end(), [](const auto& text) {
+    return Spec(text).ours();
+  });
+  if (ours == all.end()) {
+    throw Error(fmt::format("--trace: expected one of {} among --backends",
+                            fmt::join(algorithm_names(), ", ")));
+  }
+  const Spec spec(*ours);
+  CommunicatorOptions recorded;
+  recorded.recorder = std::make_shared<Recorder>();
+  if (!spec.argument.empty()) recorded.slice_bytes = parse_bytes(spec.argument);
+  const auto communicator = make_communicator(spec.name, recorded);
+  const std::size_t count = options.max_bytes / sizeof(float);
+  std::vector<float> data(count, 1);
+  communicator->all_reduce(data.data(), count, Dtype::kF32, ReduceOp::kSum);
+  const auto traces = gather_traces(*communicator);
+  if (communicator->rank() == 0) {
+    write_chrome_trace(options.trace_file, traces);
+  }
 }
 
 }  // namespace ringlet

@@ -27,4 +27,9 @@ void prepare_backends(const std::vector<std::string>& specs);
 std::unique_ptr<Communicator> make_backend(const std::string& spec,
                                            const PerfOptions& options);
 
+// One all-reduce of the largest size by the first of our algorithms among
+// --backends, recorded into the file of --trace. Throws Error where none is
+// ours, or the file cannot be written. Collective.
+void write_trace(const PerfOptions& options);
+
 }  // namespace ringlet

@@ -73,6 +73,7 @@ int run(int argc, char** argv) {
     rows.insert(rows.end(), found.begin(), found.end());
     if (report) report->rows(found);
   });
+  if (!options.trace_file.empty()) write_trace(options);
   int status = 0;
   if (report) {
     report->models(fit_models(rows, measure_gamma()));

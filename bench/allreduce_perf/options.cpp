@@ -151,6 +151,9 @@ void add_output(CLI::App& app, PerfOptions& o, Texts& texts) {
   app.add_option("--format", texts.format, "table, csv, json or osu")
       ->capture_default_str();
   app.add_option("-J,--output_file", o.json_file, "Write JSON to this file");
+  app.add_option("--trace", o.trace_file,
+                 "Record one call of the largest size by the first of our "
+                 "algorithms, as Chrome's trace format");
   app.add_option("-I,--per_iter_timing", o.per_iteration,
                  "1: columns of the samples' spread");
   app.add_option("-S,--report_timestamps", o.timestamps,

@@ -30,7 +30,7 @@ struct PerfOptions {
   bool cpu_time = false, per_iteration = false, timestamps = false;
   double timeout = 0;  // seconds per row; 0: none
   Format format = Format::kTable;
-  std::string json_file;
+  std::string json_file, trace_file;
 
   std::uint64_t seed = 1;  // of the order of what is compared
   std::string comm_table;

@@ -123,6 +123,9 @@ ordered_json to_json(const Row& row) {
            {{"read", row.limit.read / 1e9},
             {"copy", row.limit.copy / 1e9},
             {"add", row.limit.add / 1e9}}},
+          {"bytes_sent_busiest", row.in_place.sent < 0
+                                     ? ordered_json(nullptr)
+                                     : ordered_json(row.in_place.sent)},
           {"share_of_limit", row.share_of_limit()}};
 }
 
@@ -205,7 +208,7 @@ void Report::header() const {
       "# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}{}{}  {:<22} {:>6}  "
       "{:>7}  {:>7}  {:>6}  {:<21}  {}\n",
       "size", "count", "type", "redop", "root", block, names, block, names,
-      "backend", "+-95%", "p99", "ulp", "limit%", "time / " + options_.baseline,
+      "backend", "+-95%", "p99", "ulp", "wire", "limit%", "time / " + options_.baseline,
       "noise");
   fmt::print(
       "# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}{}{}  {:<22} {:>6}  "
@@ -217,7 +220,7 @@ void Report::header() const {
 void Report::table_row(const Row& row) const {
   fmt::print(
       "{:>12}  {:>12}  {:>8}  {:>6}  {:>6}{}{}  {:<22} {:>6}  {}  {:>7}"
-      "  {:>6}  {:<21}  {}{}\n",
+      "  {:>5}  {:>6}  {:<21}  {}{}\n",
       row.bytes, row.count, nccl_name(row.dtype), op_name(row), row.root,
       placement_text(row.out_of_place, row, options_),
       placement_text(row.in_place, row, options_), row.backend,

@@ -13,6 +13,7 @@
 #include "bench/allreduce_perf/timeout.h"
 #include "bench/allreduce_perf/values.h"
 #include "bench/measure/order.h"
+#include "collectives/ledger.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -69,6 +70,10 @@ double Row::algorithm_bandwidth(const Placement& placement) const {
 }
 double Row::bus_bandwidth(const Placement& placement) const {
   return algorithm_bandwidth(placement) * bus_factor(kind, ranks);
+}
+double Row::wire() const {
+  const double least = static_cast<double>(bytes) * bus_factor(kind, ranks);
+  return in_place.sent < 0 || least == 0 ? -1 : in_place.sent / least;
 }
 double Row::share_of_limit() const {
   return 2 * static_cast<double>(bytes) / limit.copy / seconds();
@@ -213,7 +218,14 @@ void Sweep::check(const Arm& arm, Placement& placement) {
       fill(arm.written, arm.written_bytes / size_of(arm.call.dtype),
            arm.call.dtype, arm.call.op, kind, rank, ranks);
       control_->barrier();
-      backends_[arm.backend]->run(arm.call);
+      Communicator& backend = *backends_[arm.backend];
+      backend.clear_ledger();
+      backend.run(arm.call);
+      if (const Ledger* ledger = backend.ledger()) {
+        placement.sent =
+            combined(*control_, static_cast<double>(ledger->total().bytes_sent),
+                     ReduceOp::kMax);
+      }
       const Result result{arm.call, arm.call.output, rank, ranks};
       if (kind == Values::kExact) {
         placement.wrong +=

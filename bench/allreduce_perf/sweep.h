@@ -20,6 +20,7 @@ struct Placement {
   double mean = 0, least = 0, most = 0, p99 = 0, variation = 0;
   double wrong = -1;  // elements, of all ranks; -1: not checked
   double ulp = -1;    // the largest error; -1: not checked
+  double sent = -1;   // bytes, by the busiest rank; -1: not ours to count
 };
 
 // What was measured of one back end at one size.
@@ -42,6 +43,9 @@ struct Row {
   // per byte: see bench/README.md.
   double algorithm_bandwidth(const Placement& placement) const;
   double bus_bandwidth(const Placement& placement) const;
+  // What the busiest rank sent, over what it must where all send equally; -1:
+  // not known.
+  double wire() const;
   // What of the time it takes to read and write `bytes` once.
   double share_of_limit() const;
 };

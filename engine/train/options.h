@@ -52,6 +52,10 @@ struct TrainOptions {
   std::size_t keep = 3;               // checkpoints, beside the best
   std::size_t eval_every = 1;
   std::size_t log_every = 10;
+  std::string trace;  // file; "": nothing is recorded
+  // The steps it holds, counted as in the metrics; 0: the third to the fifth
+  // after the start.
+  std::size_t trace_first = 0, trace_last = 0;
 };
 
 inline constexpr std::size_t kDefaultSteps = 140;

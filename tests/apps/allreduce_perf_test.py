@@ -96,6 +96,27 @@ class AllreducePerfTest(job.JobTest):
         self.assertRegex(output, "i_min +i_max +i_p99 +i_cv%")
         self.assertRegex(ROW.findall(output)[0], r"\d{4}-\d\d-\d\d \d\d:\d\d")
 
+    def test_bytes_are_counted_against_the_bound(self):
+        for backend, wire in (("ring", 1), ("ordered", 1), ("naive", 1.5),
+                              ("tree", 1.5), ("mpi", None)):
+            output, rows = self.rows("-b", "24K", "-e", "24K", "--backends",
+                                     backend, ranks=3)
+            sent = rows[0]["bytes_sent_busiest"]
+            if wire is None:
+                self.assertIsNone(sent)
+            else:
+                # Of 4/3 of the array that each rank must send.
+                self.assertEqual(sent, wire * 4 / 3 * (24 << 10), backend)
+                self.assertEqual(ROW.findall(output)[0].split()[17],
+                                 f"{wire:g}")
+
+    def test_one_call_can_be_recorded(self):
+        self.rows("-b", "1M", "-e", "1M", "--trace", "trace.json")
+        trace = json.loads((self.folder / "trace.json").read_text())
+        sent = sum(event["args"]["bytes"] for event in trace["traceEvents"]
+                   if event["ph"] == "X" and event["name"].startswith("send"))
+        self.assertEqual(sent, 2 << 20)  # by two ranks, S each
+
     def test_models_and_predictions(self):
         output, _ = self.rows("-b", 64, "-e", "256K", "-f", 8, "--predict", 16,
                               "--link-latency-us", 20, "--link-gbs", 1.25)

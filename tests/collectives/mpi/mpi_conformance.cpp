@@ -9,6 +9,7 @@
 #include "collectives/algorithm_communicator.h"
 #include "collectives/auto_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/ledger.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
@@ -81,6 +82,23 @@ void check_large() {
                 "a large sum is wrong");
 }
 
+// Clocks of one host are equal, but for the error that is told.
+void check_ledger_and_clock() {
+  const auto ring = make_communicator("ring"), mpi = make_communicator("mpi");
+  const auto ranks = static_cast<std::uint64_t>(ring->size());
+  std::vector<float> data(100 * ranks);
+  ring->all_reduce(data.data(), data.size(), Dtype::kF32, ReduceOp::kSum);
+  RINGLET_CHECK(ring->ledger()->total().bytes_sent ==
+                    2 * (ranks - 1) * 100 * sizeof(float),
+                "the ring's ledger has {} bytes",
+                ring->ledger()->total().bytes_sent);
+  RINGLET_CHECK(mpi->ledger() == nullptr, "MPI's bytes are not ours to count");
+  const auto reading = ring->measure_clock();
+  RINGLET_CHECK(reading && std::abs(reading->ahead) <= reading->error,
+                "clocks of one host differ by {} ns, with an error of {}",
+                reading->ahead, reading->error);
+}
+
 void check_launch_info(const LaunchInfo& before) {
   const LaunchInfo now = launch_info();
   const auto ring = make_communicator("ring");
@@ -131,6 +149,7 @@ void run() {
   check_auto();
   check_different_tables();
   check_large();
+  check_ledger_and_clock();
   check_lengths();
   check_unknown_name();
 }
