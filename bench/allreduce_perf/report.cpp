@@ -206,10 +206,10 @@ void Report::header() const {
              "in-place", block.size() + names.size() - 2);
   fmt::print(
       "# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}{}{}  {:<22} {:>6}  "
-      "{:>7}  {:>7}  {:>6}  {:<21}  {}\n",
+      "{:>7}  {:>7}  {:>5}  {:>6}  {:<21}  {}\n",
       "size", "count", "type", "redop", "root", block, names, block, names,
-      "backend", "+-95%", "p99", "ulp", "wire", "limit%", "time / " + options_.baseline,
-      "noise");
+      "backend", "+-95%", "p99", "ulp", "wire", "limit%",
+      "time / " + options_.baseline, "noise");
   fmt::print(
       "# {:>10}  {:>12}  {:>8}  {:>6}  {:>6}{}{}{}{}  {:<22} {:>6}  "
       "{:>7}\n",
@@ -227,6 +227,7 @@ void Report::table_row(const Row& row) const {
       fmt::format("{:.1f}", 100 * spread(row.in_place.time)),
       number(row.in_place.p99 * kMicro, 7),
       row.in_place.ulp < 0 ? "N/A" : fmt::format("{:.2g}", row.in_place.ulp),
+      row.wire() < 0 ? "N/A" : fmt::format("{:.3g}", row.wire()),
       fmt::format("{:.0f}", 100 * row.share_of_limit()), ratio_text(row),
       name_of(row.noise.grade), options_.timestamps ? "  " + timestamp() : "");
 }
