@@ -3,39 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <utility>
 
+#include "collectives/network_time.h"
 #include "collectives/thread_channels.h"
 #include "kernels/runtime/error.h"
 
 namespace ringlet {
 namespace {
-
-using Nanoseconds = std::int64_t;
-
-Nanoseconds nanoseconds(double seconds) {
-  return static_cast<Nanoseconds>(std::llround(seconds * 1e9));
-}
-
-Nanoseconds time_of(std::size_t bytes, double bandwidth) {
-  return nanoseconds(static_cast<double>(bytes) / bandwidth);
-}
-
-// One direction of a rank's connection: messages pass one after the other.
-class Way {
- public:
-  // When a message starts that is ready at that time.
-  Nanoseconds take(Nanoseconds ready, Nanoseconds duration) {
-    const Nanoseconds start = std::max(ready, free_);
-    free_ = start + duration;
-    return start;
-  }
-
- private:
-  Nanoseconds free_ = 0;
-};
 
 class SimulatedRequest final : public ThreadRequest {
  public:
@@ -134,29 +110,12 @@ class SimulatedTransport final : public Transport {
   Way way_out_, way_in_;
 };
 
-void check_time(const char* what, double seconds) {
-  if (!(0 <= seconds && seconds <= 1e9)) {
-    throw Error(fmt::format("{} of {} s, expected 0 to 1e9", what, seconds));
-  }
-}
-
-void check_bandwidth(const char* what, double bandwidth) {
-  if (!(bandwidth >= 1)) {
-    throw Error(
-        fmt::format("{} of {} bytes/s, expected at least 1", what, bandwidth));
-  }
-}
-
 void check(const SimulatedNetwork& network, int size) {
   check_time("latency", network.latency);
   check_bandwidth("bandwidth", network.bandwidth);
   check_bandwidth("adding", network.adding);
   for (const SimulatedNetwork::Link& link : network.links) {
-    if (std::min(link.from, link.to) < 0 ||
-        std::max(link.from, link.to) >= size) {
-      throw Error(fmt::format("a link from rank {} to {}, expected 0 to {}",
-                              link.from, link.to, size - 1));
-    }
+    check_link(link.from, link.to, size);
     check_time("latency", link.latency);
     check_bandwidth("bandwidth", link.bandwidth);
   }

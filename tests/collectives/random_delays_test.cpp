@@ -70,7 +70,7 @@ std::vector<Bits> results(const std::string& algorithm, int ranks,
 TEST_CASE("every algorithm has the same bits under any schedule of delays") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const unsigned schedules = schedule_count();
-  for (const int ranks : {3, 8}) {
+  for (const int ranks : {4, 5}) {
     const std::vector<Bits> undelayed = results(algorithm, ranks, 0);
     CAPTURE(algorithm, ranks);
     CHECK(
