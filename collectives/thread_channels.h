@@ -51,7 +51,9 @@ class ThreadChannel {
 class ThreadChannels {
  public:
   explicit ThreadChannels(int size)
-      : size_(size), channels_(static_cast<std::size_t>(size * size)) {}
+      : size_(size),
+        channels_(static_cast<std::size_t>(size) *
+                  static_cast<std::size_t>(size)) {}
 
   int size() const { return size_; }
   const std::atomic<bool>& aborted() const { return aborted_; }

@@ -22,7 +22,8 @@ namespace {
 using testing::spawn_transports;
 using Times = std::vector<std::int64_t>;
 
-// A microsecond is 1000 bytes on the wire, and 4000 that are added.
+// A microsecond is 1000 bytes on the wire, and 4000 that are added; alpha, beta
+// and gamma as in docs/algorithms.md.
 const SimulatedNetwork kNetwork = {
     .latency = 50e-6, .bandwidth = 1e9, .adding = 4e9};
 constexpr std::int64_t kAlpha = 50'000;  // ns
@@ -121,7 +122,7 @@ TEST_CASE("a network that costs nothing takes no time") {
   }
 }
 
-TEST_CASE("the ring takes 2 (N-1) (alpha + S/N/beta) + (N-1) S/N/gamma") {
+TEST_CASE("the ring takes 2 (N-1) (alpha + S/N beta) + (N-1) S/N gamma") {
   for (int ranks = 1; ranks <= 9; ++ranks) {
     CAPTURE(ranks);
     constexpr std::int64_t kChunk = 4000;
@@ -135,7 +136,7 @@ TEST_CASE("the ring takes 2 (N-1) (alpha + S/N/beta) + (N-1) S/N/gamma") {
   }
 }
 
-TEST_CASE("recursive doubling takes log2 N (alpha + S/beta + S/gamma)") {
+TEST_CASE("recursive doubling takes log2 N (alpha + S beta + S gamma)") {
   for (int rounds = 0; rounds <= 4; ++rounds) {
     const int ranks = 1 << rounds;
     CAPTURE(ranks);
@@ -145,7 +146,7 @@ TEST_CASE("recursive doubling takes log2 N (alpha + S/beta + S/gamma)") {
   }
 }
 
-TEST_CASE("the tree takes log2 N (2 alpha + 2 S/beta + S/gamma)") {
+TEST_CASE("the tree takes log2 N (2 alpha + 2 S beta + S gamma)") {
   for (int rounds = 0; rounds <= 4; ++rounds) {
     const int ranks = 1 << rounds;
     CAPTURE(ranks);
@@ -159,7 +160,7 @@ TEST_CASE("the tree takes log2 N (2 alpha + 2 S/beta + S/gamma)") {
 
 // All send at once, so that one latency is paid each way, and rank 0 takes in
 // one array while it adds the one before.
-TEST_CASE("naive takes 2 alpha + 2 (N-1) S/beta + S/gamma") {
+TEST_CASE("naive takes 2 alpha + 2 (N-1) S beta + S gamma") {
   for (int ranks = 2; ranks <= 9; ++ranks) {
     CAPTURE(ranks);
     const Times times = all_reduce_times("naive", ranks, 8000, kNetwork);
@@ -263,7 +264,7 @@ TEST_CASE("a late leaf of a broadcast is late alone") {
   CHECK((clocks_after(4, network, broadcast) == expected));
 }
 
-TEST_CASE("every algorithm conforms on a simulated network") {
+TEST_CASE("every algorithm conforms on a simulated network", "[conformance]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {.slice_bytes = 1024, .window = 2};
   for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
