@@ -67,7 +67,8 @@ std::vector<Bits> results(const std::string& algorithm, int ranks,
   return bits;
 }
 
-TEST_CASE("every algorithm has the same bits under any schedule of delays") {
+TEST_CASE("every algorithm has the same bits under any schedule of delays",
+          "[slow]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const unsigned schedules = schedule_count();
   for (const int ranks : {4, 5}) {

@@ -195,7 +195,7 @@ TEST_CASE("a shaped wait returns no earlier than it may") {
   CHECK(Clock::now() - start >= std::chrono::duration<double>(8 * seconds));
 }
 
-TEST_CASE("every algorithm over a shaped transport conforms", "[conformance]") {
+TEST_CASE("every algorithm over a shaped transport conforms", "[slow]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {.slice_bytes = 1024, .window = 2};
   for (const int ranks : {1, 2, 3}) {

@@ -264,7 +264,7 @@ TEST_CASE("a late leaf of a broadcast is late alone") {
   CHECK((clocks_after(4, network, broadcast) == expected));
 }
 
-TEST_CASE("every algorithm conforms on a simulated network", "[conformance]") {
+TEST_CASE("every algorithm conforms on a simulated network", "[slow]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {.slice_bytes = 1024, .window = 2};
   for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {

@@ -11,6 +11,7 @@
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
+#include "collectives/shaped_transport.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 
@@ -40,6 +41,18 @@ void check_pieces() {
           {.slice_bytes = 1024}),
       1024);
   check_conformance(*make_mpi_communicator(100), 64);
+}
+
+// Messages that are held back.
+void check_shaped() {
+  check_conformance(
+      *make_algorithm_communicator(
+          "ring",
+          make_shaped_transport(
+              make_mpi_transport(),
+              {.latency = 1e-6, .bandwidth = 1e9, .jitter = 10e-6}),
+          {.slice_bytes = 1024}),
+      1024);
 }
 
 // Slices that MPI sends by rendezvous, several in flight.
@@ -101,6 +114,7 @@ void run() {
   check_algorithms();
   check_conformance(*make_communicator("mpi"), 64);
   check_pieces();
+  check_shaped();
   check_large();
   check_lengths();
   check_unknown_name();
