@@ -74,10 +74,12 @@ bool overlaps_any(const Span& span, const std::list<Span>& others) {
 
 class StrictTransport final : public Transport {
  public:
-  StrictTransport(std::unique_ptr<Transport> inner, TransportLog& log)
-      : inner_(std::move(inner)),
-        log_(log),
-        random_(static_cast<unsigned>(inner_->rank())) {}
+  StrictTransport(std::unique_ptr<Transport> inner, TransportLog& log,
+                  unsigned seed)
+      : inner_(std::move(inner)), log_(log) {
+    std::seed_seq seeds{seed, static_cast<unsigned>(inner_->rank())};
+    random_.seed(seeds);
+  }
 
   ~StrictTransport() override = default;
   int rank() const override { return inner_->rank(); }
@@ -119,6 +121,8 @@ class StrictTransport final : public Transport {
   }
 
   void cancel() noexcept override { inner_->cancel(); }
+  std::int64_t now() const override { return inner_->now(); }
+  void reduced(std::size_t bytes) override { inner_->reduced(bytes); }
 
  private:
   static Span span_of(const void* data, std::size_t bytes) {
@@ -144,8 +148,8 @@ class StrictTransport final : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> make_strict_transport(
-    std::unique_ptr<Transport> inner, TransportLog& log) {
-  return std::make_unique<StrictTransport>(std::move(inner), log);
+    std::unique_ptr<Transport> inner, TransportLog& log, unsigned seed) {
+  return std::make_unique<StrictTransport>(std::move(inner), log, seed);
 }
 
 }  // namespace ringlet::testing

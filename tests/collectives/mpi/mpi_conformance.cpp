@@ -13,6 +13,7 @@
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
+#include "collectives/shaped_transport.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 
@@ -68,6 +69,18 @@ void check_different_tables() {
     refused = true;
   }
   RINGLET_CHECK(refused, "different tables were taken");
+}
+
+// Messages that are held back.
+void check_shaped() {
+  check_conformance(
+      *make_algorithm_communicator(
+          "ring",
+          make_shaped_transport(
+              make_mpi_transport(),
+              {.latency = 1e-6, .bandwidth = 1e9, .jitter = 10e-6}),
+          {.slice_bytes = 1024}),
+      1024);
 }
 
 // Slices that MPI sends by rendezvous, several in flight.
@@ -148,6 +161,7 @@ void run() {
   check_pieces();
   check_auto();
   check_different_tables();
+  check_shaped();
   check_large();
   check_ledger_and_clock();
   check_lengths();
