@@ -196,9 +196,10 @@ struct CommunicatorOptions {
 // Makes the back end `name` over the job's ranks: "solo" (this process alone;
 // refused where the launcher started more), "mpi" (MPI_Allreduce), one of our
 // algorithms over MPI, "ring", "naive", "tree", "recursive_doubling",
-// "ordered", or "auto" (mpi or ours, by size, from a table). All but the first start MPI when needed (see mpi_scope.h); every
-// rank makes and destroys them at the same points, on its main thread. Throws
-// Error naming the known back ends otherwise.
+// "ordered", or "auto" (mpi or ours, by size, from a table). All but the first
+// start MPI when needed (see mpi_scope.h); every rank makes and destroys them
+// at the same points, on its main thread. Throws Error naming the known back
+// ends otherwise.
 const std::vector<std::string>& communicator_names();
 std::unique_ptr<Communicator> make_communicator(
     const std::string& name, const CommunicatorOptions& options = {});

@@ -8,6 +8,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/journal.h"
 #include "collectives/ordered.h"
 #include "collectives/run_schedule.h"
 #include "collectives/schedules.h"
@@ -50,14 +51,15 @@ struct Cut {
 void all_reduce(const std::string& algorithm, Transport& transport,
                 std::size_t bytes, const Cut& cut = {}) {
   std::vector<std::uint8_t> data(bytes, 1);
+  Journal journal(transport, nullptr);
   if (algorithm == "ordered") {
     ordered_all_reduce(
-        transport, data.data(), bytes, Dtype::kU8, ReduceOp::kSum,
+        journal, data.data(), bytes, Dtype::kU8, ReduceOp::kSum,
         Scratch(cut.slice_bytes, ordered_window(transport.size())));
   } else {
     run_schedule(*make_schedule(algorithm, transport.rank(), transport.size(),
                                 bytes, cut.slice_bytes),
-                 transport, data.data(), Dtype::kU8, ReduceOp::kSum,
+                 journal, data.data(), Dtype::kU8, ReduceOp::kSum,
                  Scratch(cut.slice_bytes, cut.window));
   }
   const auto sum = static_cast<std::uint8_t>(transport.size());
@@ -253,9 +255,11 @@ TEST_CASE("a late rank delays those who have heard of it") {
 TEST_CASE("a late leaf of a broadcast is late alone") {
   const auto broadcast = [](Transport& rank) {
     char data[4000] = {};
+    Journal journal(rank, nullptr);
     run_schedule(TreeSchedule(rank.rank(), rank.size(), sizeof data, 1 << 20,
                               TreeSchedule::Part::kBroadcast),
-                 rank, data, Dtype::kU8, ReduceOp::kSum, Scratch(1 << 20, 1));
+                 journal, data, Dtype::kU8, ReduceOp::kSum,
+                 Scratch(1 << 20, 1));
   };
   Times expected = clocks_after(4, kNetwork, broadcast);
   SimulatedNetwork network = kNetwork;
