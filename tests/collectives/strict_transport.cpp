@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "collectives/unwinding.h"
 #include "kernels/runtime/check.h"
@@ -38,7 +39,9 @@ class StrictRequest final : public Transport::Request {
         request_(std::move(request)),
         ledger_(ledger),
         kind_(kind),
-        entry_(kind.insert(kind.end(), span)) {}
+        entry_(kind.insert(kind.end(), span)) {
+    if (&kind == &ledger.sends) sent_.assign(span.begin, span.end);
+  }
 
   ~StrictRequest() override {
     if (!done_ && !unwinding_) ledger_.dropped = true;
@@ -55,7 +58,10 @@ class StrictRequest final : public Transport::Request {
 
  private:
   void finish() {
-    if (!std::exchange(done_, true)) kind_.erase(entry_);
+    if (std::exchange(done_, true)) return;
+    RINGLET_CHECK(std::equal(sent_.begin(), sent_.end(), entry_->begin),
+                  "memory was changed while it was being sent");
+    kind_.erase(entry_);
   }
 
   Transport& inner_;
@@ -63,6 +69,7 @@ class StrictRequest final : public Transport::Request {
   Ledger& ledger_;
   std::list<Span>& kind_;
   std::list<Span>::iterator entry_;
+  std::vector<std::byte> sent_;  // what a send found in its memory
   bool done_ = false;
   Unwinding unwinding_;
 };
