@@ -169,6 +169,17 @@ TEST_CASE("step, bucket and call are in every event") {
   }
 }
 
+TEST_CASE("the rounds of a barrier are its steps") {
+  for (const Record& record :
+       record(5, "ring", [](Communicator& c) { c.barrier(); })) {
+    std::multiset<std::size_t> steps;
+    for (const Event& event : record.events) {
+      if (event.kind == EventKind::kSend) steps.insert(event.step);
+    }
+    CHECK((steps == std::multiset<std::size_t>{0, 1, 2}));
+  }
+}
+
 TEST_CASE("only the steps that are asked for are recorded, in whole calls") {
   const auto records =
       record(2, "ring",

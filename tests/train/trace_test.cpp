@@ -67,7 +67,8 @@ TEST_CASE("a trace tells training steps and buckets apart") {
         CHECK(bytes[step][static_cast<int>(b)] ==
               record.buckets[b].count * sizeof(float));
       }
-      // The losses, which are no bucket.
+      // Losses and requests, which are no bucket.
+      CHECK(bytes[step][kNone] == 4 * sizeof(double));
       CHECK(bytes[step].size() == record.buckets.size() + 1);
     }
     CHECK(bytes.size() == kSteps + 1);
