@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/signals.h"
 #include "apps/train_options.h"
+#include "apps/train_trace.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
 #include "engine/data/cifar10.h"
@@ -26,15 +27,19 @@
 namespace ringlet {
 namespace {
 
-std::unique_ptr<Communicator> open_communicator(const std::string& name) {
+std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
+  std::string name = options.comm;
   const LaunchInfo launched = launch_info();
   if (name == "solo" && launched.size > 1) {
     throw SharedError(fmt::format(
-        "--comm solo is for one rank, but {} started {}: expected ring or mpi",
+        "--comm solo is for one rank, but {} started {}: expected auto, ring "
+        "or mpi",
         launched.launcher, launched.size));
   }
-  if (!name.empty()) return make_communicator(name);
-  return make_communicator(launched.size > 1 ? "ring" : "solo");
+  if (name.empty()) name = launched.size > 1 ? "auto" : "solo";
+  // What MPI and a rank alone do is not ours to record.
+  if (options.comm.empty() && !options.trace.empty()) name = "ring";
+  return make_communicator(name, {.algorithm_table = options.comm_table});
 }
 
 // The cores of this host shared among its ranks, unless somebody decided; not
@@ -165,7 +170,8 @@ struct Resume {
 TrainOptions for_checkpoints(TrainOptions options, const TrainPlan& plan) {
   options.batch_size = plan.global_batch;
   options.batch_per_rank = 0;
-  options.init = options.out = options.resume = "";
+  options.init = options.out = options.resume = options.trace = "";
+  options.trace_first = options.trace_last = 0;
   return options;
 }
 
@@ -278,14 +284,15 @@ int train_command(int argc, char** argv) {
   // Before MPI starts: how it waits depends on how busy the cores are.
   const int threads = threads_per_rank(options);
   set_kernel_threads(threads);
-  const std::unique_ptr<Communicator> communicator =
-      open_communicator(options.comm);
+  std::unique_ptr<Communicator> communicator = open_communicator(options);
   agree(*communicator, [&] {
     if (!resume.error.empty()) throw Error(resume.error);
   });
   require_equal(
       *communicator, "the configuration",
       to_text(options) + "\n" RINGLET_VERSION + "\n" + resume.signature());
+  communicator = with_trace(options, from ? from->position.steps_done : 0,
+                            std::move(communicator));
   const TrainOptions given = options;
   options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
@@ -348,6 +355,7 @@ int train_command(int argc, char** argv) {
                  {{"model", options.model}, {"stem", options.stem}});
     log->summary();
   });
+  write_trace(options, *communicator);
   return 0;
 }
 

@@ -6,7 +6,9 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <sstream>
+#include <tuple>
 
 #include "collectives/communicator.h"
 #include "collectives/mpi_scope.h"
@@ -68,6 +70,26 @@ CLI::Validator whole_number(std::uint64_t least,
       fmt::format("a whole number from {} to {}", least, most),
       [=](std::uint64_t value) { return value >= least && value <= most; });
 }
+
+// "A:B" as two numbers; nothing where it is no range of steps.
+std::optional<std::pair<std::size_t, std::size_t>> parse_steps(
+    const std::string& text) {
+  std::size_t first = 0, last = 0;
+  const char* end = text.data() + text.size();
+  const auto [colon, error] = std::from_chars(text.data(), end, first);
+  if (error != std::errc() || colon == end || *colon != ':') return {};
+  const auto [rest, error_of_last] = std::from_chars(colon + 1, end, last);
+  if (error_of_last != std::errc() || rest != end) return {};
+  if (first < 1 || last < first || last > kLargestCount) return {};
+  return std::pair{first, last};
+}
+
+const CLI::Validator kSteps(
+    [](const std::string& text) {
+      if (parse_steps(text)) return std::string();
+      return fmt::format("'{}', expected FIRST:LAST, 1 or more", text);
+    },
+    "");
 
 const CLI::Validator kPositive = expect<double>(
     "a number above 0",
@@ -205,11 +227,16 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
 
 void add_machine(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Ranks and machine");
-  app.add_option("--comm", o.comm,
-                 "All-reduce: our algorithms over MPI, mpi (MPI_Allreduce), or "
-                 "solo (one rank)")
+  app.add_option(
+         "--comm", o.comm,
+         "All-reduce: auto (by size, from a table), our algorithms over "
+         "MPI, mpi (MPI_Allreduce), or solo (one rank)")
       ->check(CLI::IsMember(communicator_names()))
-      ->default_str("ring; solo without mpirun");
+      ->default_str("auto; solo without mpirun");
+  app.add_option("--comm-table", o.comm_table,
+                 "The table of --comm auto, as allreduce_perf --tune writes it")
+      ->default_str("built in")
+      ->check(CLI::ExistingFile);
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);
@@ -249,6 +276,23 @@ void add_output(CLI::App& app, TrainOptions& o) {
       ->check(whole_number(1));
 }
 
+void add_trace(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Trace");
+  auto* trace = app.add_option("--trace", o.trace,
+                               "File for what the ranks send, receive and add, "
+                               "for ui.perfetto.dev; of our own algorithms")
+                    ->default_str("");
+  app.add_option_function<std::string>(
+         "--trace-steps",
+         [&o](const std::string& text) {
+           std::tie(o.trace_first, o.trace_last) = *parse_steps(text);
+         },
+         "Steps to trace, FIRST:LAST")
+      ->default_str("the third to the fifth")
+      ->check(kSteps)
+      ->needs(trace);
+}
+
 }  // namespace
 
 bool parse_train_options(int argc, char** argv, TrainOptions& options) {
@@ -262,6 +306,7 @@ bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   add_optimizer(app, options);
   add_machine(app, options);
   add_output(app, options);
+  add_trace(app, options);
   try {
     app.parse(argc, argv);
     // One of two that exclude each other may have come from a checkpoint.

@@ -91,16 +91,16 @@ class Training {
     const Variable logits = model_->forward(Variable(samples_.images));
     const CrossEntropyOutput out = cross_entropy(
         logits, samples_.labels, {.global_batch = samples_.global_count});
-    timer.lap(Phase::kForward);
+    timer.lap(StepPhase::kForward);
     backward(out.loss);
-    timer.lap(Phase::kBackward);
+    timer.lap(StepPhase::kBackward);
     parallel_.finalize();
-    timer.lap(Phase::kCommunication);
+    timer.lap(StepPhase::kCommunication);
     if (!parallel_.gradients_are_finite()) {
       throw Error("a gradient is not finite");
     }
     sgd_.step(kRate);
-    timer.lap(Phase::kOptimizer);
+    timer.lap(StepPhase::kOptimizer);
     const AllocationCounts after = allocation_counts();
     return {timer,
             process_usage().page_faults - faults,
@@ -209,8 +209,8 @@ ordered_json measure(const Options& options, Communicator& communicator) {
       {"gflop_per_image", gflop_per_image},
       {"fma_peak_gflops", {{"before", before}, {"after", after}}},
       {"share_of_peak", speed(0.5) * gflop_per_image / peak}};
-  for (std::size_t i = 1; i < kPhases; ++i) {
-    const auto phase = static_cast<Phase>(i);
+  for (std::size_t i = 1; i < kStepPhases; ++i) {
+    const auto phase = static_cast<StepPhase>(i);
     result["seconds"][name_of(phase)] = median_of(
         steps, [&](const Step& step) { return step.time.seconds(phase); });
   }

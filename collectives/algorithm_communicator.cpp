@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "collectives/barrier.h"
-#include "collectives/host_communicator.h"
+#include "collectives/journal.h"
 #include "collectives/ordered.h"
 #include "collectives/run_schedule.h"
 #include "collectives/schedules.h"
@@ -26,16 +26,40 @@ class AlgorithmCollectives final : public HostCollectives {
                        const CommunicatorOptions& options)
       : algorithm_(std::move(algorithm)),
         transport_(std::move(transport)),
+        journal_(*transport_, options.recorder),
         scratch_(options.slice_bytes,
                  algorithm_ == kOrdered
                      ? std::max(options.window, ordered_window(size()))
-                     : options.window) {}
+                     : options.window) {
+    if (options.recorder) {
+      options.recorder->add(ringlet::measure_clock(*transport_));
+    }
+  }
 
   std::string name() const override { return algorithm_; }
   int rank() const override { return transport_->rank(); }
   int size() const override { return transport_->size(); }
 
   void run(const Collective& call) override {
+    journal_.begin_call(call);
+    carry_out(call);
+    journal_.end_call();
+  }
+
+  bool cancel() noexcept override {
+    transport_->cancel();
+    return true;
+  }
+  void set_urgent(bool urgent) override { transport_->set_urgent(urgent); }
+
+  Ledger* ledger() override { return &journal_.ledger(); }
+  Recorder* recorder() override { return journal_.recorder(); }
+  std::optional<ClockReading> measure_clock() override {
+    return ringlet::measure_clock(*transport_);
+  }
+
+ private:
+  void carry_out(const Collective& call) {
     switch (call.kind) {
       case CollectiveKind::kAllReduce:
         return all_reduce(call);
@@ -48,23 +72,16 @@ class AlgorithmCollectives final : public HostCollectives {
       case CollectiveKind::kBroadcast:
         return broadcast(call);
       case CollectiveKind::kBarrier:
-        return dissemination_barrier(*transport_);
+        return dissemination_barrier(journal_);
     }
   }
 
-  bool cancel() noexcept override {
-    transport_->cancel();
-    return true;
-  }
-  void set_urgent(bool urgent) override { transport_->set_urgent(urgent); }
-
- private:
   std::size_t slice_elements(const Collective& call) const {
     return scratch_.slice_bytes / size_of(call.dtype);
   }
 
   void run_on(const Schedule& schedule, void* data, const Collective& call) {
-    run_schedule(schedule, *transport_, data, call.dtype, call.op, scratch_);
+    run_schedule(schedule, journal_, data, call.dtype, call.op, scratch_);
   }
 
   void divide_if_average(void* data, std::size_t count,
@@ -77,8 +94,8 @@ class AlgorithmCollectives final : public HostCollectives {
   void all_reduce(const Collective& call) {
     copy(call.output, call.input, call.count, call.dtype);
     if (algorithm_ == kOrdered) {
-      ordered_all_reduce(*transport_, call.output, call.count, call.dtype,
-                         call.op, scratch_);
+      ordered_all_reduce(journal_, call.output, call.count, call.dtype, call.op,
+                         scratch_);
     } else {
       run_on(*make_schedule(algorithm_, rank(), size(), call.count,
                             slice_elements(call)),
@@ -141,6 +158,7 @@ class AlgorithmCollectives final : public HostCollectives {
 
   std::string algorithm_;
   std::unique_ptr<Transport> transport_;
+  Journal journal_;
   Scratch scratch_;
   Buffer copy_;  // of an input; grows to the largest
 };
@@ -171,13 +189,19 @@ const std::vector<std::string>& algorithm_names() {
   return names;
 }
 
-std::unique_ptr<Communicator> make_algorithm_communicator(
+std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options) {
   check(algorithm, options);
+  return std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
+                                                options);
+}
+
+std::unique_ptr<Communicator> make_algorithm_communicator(
+    const std::string& algorithm, std::unique_ptr<Transport> transport,
+    const CommunicatorOptions& options) {
   return std::make_unique<HostCommunicator>(
-      std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
-                                             options));
+      make_algorithm_collectives(algorithm, std::move(transport), options));
 }
 
 }  // namespace ringlet

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/host_communicator.h"
 #include "collectives/transport.h"
 
 namespace ringlet {
@@ -17,6 +18,11 @@ const std::vector<std::string>& algorithm_names();
 // name. reduce_scatter and all_gather go round the ring, reduce and broadcast
 // along a binomial tree. Throws Error where the name or an option is none.
 std::unique_ptr<Communicator> make_algorithm_communicator(
+    const std::string& algorithm, std::unique_ptr<Transport> transport,
+    const CommunicatorOptions& options = {});
+
+// The same without a progress thread.
+std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options = {});
 

@@ -8,15 +8,16 @@ namespace ringlet {
 //
 //   round 0   0 -> 1 -> 2 -> 3 -> 0
 //   round 1   0 -> 2, 1 -> 3, 2 -> 0, 3 -> 1
-void dissemination_barrier(Transport& transport) {
-  const int rank = transport.rank();
-  const int size = transport.size();
-  for (int distance = 1; distance < size; distance *= 2) {
+void dissemination_barrier(Journal& journal) {
+  const int rank = journal.transport().rank();
+  const int size = journal.transport().size();
+  Place round{Phase::kBarrier, 0};
+  for (int distance = 1; distance < size; distance *= 2, ++round.step) {
     const int before = (rank + size - distance) % size;
-    const auto receive = transport.irecv(before, nullptr, 0);
-    const auto send = transport.isend((rank + distance) % size, nullptr, 0);
-    transport.wait(*receive);
-    transport.wait(*send);
+    auto receive = journal.receive(round, before, nullptr, 0);
+    auto send = journal.send(round, (rank + distance) % size, nullptr, 0);
+    journal.wait(receive);
+    journal.wait(send);
   }
 }
 

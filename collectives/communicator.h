@@ -2,15 +2,20 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "collectives/clock.h"
 #include "kernels/reduce.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/dtype.h"
 
 namespace ringlet {
+
+class Ledger;
+class Recorder;
 
 // A collective in flight. Copies refer to the same operation.
 class Work {
@@ -59,6 +64,7 @@ struct Collective {
   Dtype dtype = Dtype::kU8;
   ReduceOp op = ReduceOp::kSum;
   int root = 0;
+  int tag = -1;  // the caller's word for it in a trace: which bucket
 };
 
 // Moves bytes between the ranks of one job; knows no tensor and no gradient.
@@ -94,16 +100,17 @@ class Communicator {
   virtual void run(const Collective& call) = 0;
   virtual Work start(const Collective& call) = 0;
 
-  void all_reduce(void* data, std::size_t count, Dtype dtype, ReduceOp op) {
-    run(all_reduce_of(data, data, count, dtype, op));
+  void all_reduce(void* data, std::size_t count, Dtype dtype, ReduceOp op,
+                  int tag = -1) {
+    run(all_reduce_of(data, data, count, dtype, op, tag));
   }
   void all_reduce(const void* input, void* output, std::size_t count,
-                  Dtype dtype, ReduceOp op) {
-    run(all_reduce_of(input, output, count, dtype, op));
+                  Dtype dtype, ReduceOp op, int tag = -1) {
+    run(all_reduce_of(input, output, count, dtype, op, tag));
   }
-  Work all_reduce_async(void* data, std::size_t count, Dtype dtype,
-                        ReduceOp op) {
-    return start(all_reduce_of(data, data, count, dtype, op));
+  Work all_reduce_async(void* data, std::size_t count, Dtype dtype, ReduceOp op,
+                        int tag = -1) {
+    return start(all_reduce_of(data, data, count, dtype, op, tag));
   }
 
   // Rank r's output is part r of the combined inputs. In place where `output`
@@ -138,10 +145,31 @@ class Communicator {
   // Communicator lives. Plain memory here.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
+  // What this rank has sent and received since it was made or cleared, by phase
+  // (ledger.h); nullptr where others move the bytes (mpi). While no work is in
+  // flight.
+  virtual const Ledger* ledger() const { return nullptr; }
+  virtual void clear_ledger() {}
+
+  // CommunicatorOptions::recorder; nullptr where there is none, and where the
+  // messages are not ours to record (mpi, solo).
+  virtual Recorder* recorder() const { return nullptr; }
+
+  // How far this rank's clock is ahead of rank 0's, now (clock.h); nothing
+  // where the messages are not ours. Collective.
+  virtual std::optional<ClockReading> measure_clock() { return std::nullopt; }
+
  private:
   static Collective all_reduce_of(const void* input, void* output,
-                                  std::size_t count, Dtype dtype, ReduceOp op) {
-    return {CollectiveKind::kAllReduce, input, output, count, dtype, op};
+                                  std::size_t count, Dtype dtype, ReduceOp op,
+                                  int tag) {
+    return {.kind = CollectiveKind::kAllReduce,
+            .input = input,
+            .output = output,
+            .count = count,
+            .dtype = dtype,
+            .op = op,
+            .tag = tag};
   }
 };
 
@@ -156,14 +184,22 @@ struct CommunicatorOptions {
   std::size_t slice_bytes = 256 << 10;
   // Slices in flight per rank, each way.
   std::size_t window = 2;
+  // For "auto", which has slices of its own: a file that `allreduce_perf
+  // --tune` wrote; empty: the built-in table.
+  std::string algorithm_table = {};
+  // Where our algorithms record what they do (recorder.h), from here on: on all
+  // ranks or on none, since it takes a measurement of the clocks. Null:
+  // nowhere.
+  std::shared_ptr<Recorder> recorder = nullptr;
 };
 
 // Makes the back end `name` over the job's ranks: "solo" (this process alone;
-// refused where the launcher started more), "mpi" (MPI_Allreduce), or one of
-// our algorithms over MPI: "ring", "naive", "tree", "recursive_doubling",
-// "ordered". All but the first start MPI when needed (see mpi_scope.h); every
-// rank makes and destroys them at the same points, on its main thread. Throws
-// Error naming the known back ends otherwise.
+// refused where the launcher started more), "mpi" (MPI_Allreduce), one of our
+// algorithms over MPI, "ring", "naive", "tree", "recursive_doubling",
+// "ordered", or "auto" (mpi or ours, by size, from a table). All but the first
+// start MPI when needed (see mpi_scope.h); every rank makes and destroys them
+// at the same points, on its main thread. Throws Error naming the known back
+// ends otherwise.
 const std::vector<std::string>& communicator_names();
 std::unique_ptr<Communicator> make_communicator(
     const std::string& name, const CommunicatorOptions& options = {});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "collectives/algorithm_communicator.h"
+#include "collectives/auto_communicator.h"
 #include "collectives/communicator.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
@@ -14,7 +15,7 @@ namespace ringlet {
 
 const std::vector<std::string>& communicator_names() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> all{"solo", "mpi"};
+    std::vector<std::string> all{"solo", "auto", "mpi"};
     all.insert(all.end(), algorithm_names().begin(), algorithm_names().end());
     return all;
   }();
@@ -29,6 +30,12 @@ std::unique_ptr<Communicator> make_communicator(
                             fmt::join(known, ", ")));
   }
   if (name == "mpi") return make_mpi_communicator();
+  if (name == "auto") {
+    return make_auto_communicator(
+        options.algorithm_table.empty()
+            ? AlgorithmTable::built_in()
+            : AlgorithmTable::read(options.algorithm_table));
+  }
   if (name != "solo") {
     return make_algorithm_communicator(name, make_mpi_transport(), options);
   }

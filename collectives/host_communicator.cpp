@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "collectives/ledger.h"
+
 namespace ringlet {
 
 HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
@@ -34,6 +36,16 @@ Work HostCommunicator::start(const Collective& call) {
   check_call(call, size());
   return progress_.submit(
       [call, back_end = collectives_.get()] { back_end->run(call); });
+}
+
+void HostCommunicator::clear_ledger() {
+  if (Ledger* ledger = collectives_->ledger()) ledger->clear();
+}
+
+std::optional<ClockReading> HostCommunicator::measure_clock() {
+  std::optional<ClockReading> reading;
+  progress_.run([&] { reading = collectives_->measure_clock(); });
+  return reading;
 }
 
 }  // namespace ringlet

@@ -29,6 +29,11 @@ class HostCollectives {
   virtual bool cancel() noexcept = 0;
   // As Transport::set_urgent.
   virtual void set_urgent(bool) {}
+
+  // As the Communicator's; nullptr, or nothing, where messages are not ours.
+  virtual Ledger* ledger() { return nullptr; }
+  virtual Recorder* recorder() { return nullptr; }
+  virtual std::optional<ClockReading> measure_clock() { return std::nullopt; }
 };
 
 // Adds asynchronous calls to a back end, with one progress thread. A blocking
@@ -51,6 +56,11 @@ class HostCommunicator final : public Communicator {
   Work start(const Collective& call) override;
 
   Buffer allocate(std::size_t bytes) override;
+
+  const Ledger* ledger() const override { return collectives_->ledger(); }
+  void clear_ledger() override;
+  Recorder* recorder() const override { return collectives_->recorder(); }
+  std::optional<ClockReading> measure_clock() override;
 
  private:
   std::vector<Buffer> allocated_;  // outlive what is in flight

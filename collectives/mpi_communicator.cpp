@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 
-#include "collectives/host_communicator.h"
 #include "collectives/mpi_world.h"
 #include "kernels/runtime/check.h"
 
@@ -238,7 +237,12 @@ class MpiCollectives final : public HostCollectives {
 
 std::unique_ptr<Communicator> make_mpi_communicator(std::size_t largest_piece) {
   return std::make_unique<HostCommunicator>(
-      std::make_unique<MpiCollectives>(largest_piece));
+      make_mpi_collectives(largest_piece));
+}
+
+std::unique_ptr<HostCollectives> make_mpi_collectives(
+    std::size_t largest_piece) {
+  return std::make_unique<MpiCollectives>(largest_piece);
 }
 
 }  // namespace ringlet

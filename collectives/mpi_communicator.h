@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "collectives/communicator.h"
+#include "collectives/host_communicator.h"
 
 namespace ringlet {
 
@@ -14,6 +15,10 @@ namespace ringlet {
 // MPI counts with an int; larger calls are made in pieces of at most
 // `largest_piece` elements (tests make it small).
 std::unique_ptr<Communicator> make_mpi_communicator(
+    std::size_t largest_piece = std::size_t{1} << 30);
+
+// The same without a progress thread.
+std::unique_ptr<HostCollectives> make_mpi_collectives(
     std::size_t largest_piece = std::size_t{1} << 30);
 
 }  // namespace ringlet

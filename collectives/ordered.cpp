@@ -36,10 +36,9 @@ namespace {
 
 class OrderedReduceScatter {
  public:
-  OrderedReduceScatter(Transport& transport, void* data,
-                       const RingSchedule& chunks, Dtype dtype, ReduceOp op,
-                       const Scratch& scratch)
-      : transport_(transport),
+  OrderedReduceScatter(Journal& journal, void* data, const RingSchedule& chunks,
+                       Dtype dtype, ReduceOp op, const Scratch& scratch)
+      : journal_(journal),
         data_(static_cast<std::byte*>(data)),
         chunks_(chunks),
         dtype_(dtype),
@@ -58,9 +57,13 @@ class OrderedReduceScatter {
 
  private:
   struct InFlight {
-    std::vector<Transport::RequestPtr> receives, sends;
+    std::vector<Journal::Message> receives, sends;
   };
 
+  static Place place(std::size_t distance, std::size_t chunk,
+                     std::size_t slice) {
+    return {Phase::kReduceScatter, distance - 1, chunk, slice};
+  }
   Range slice_of(std::size_t chunk, std::size_t slice) const {
     return share(chunks_.chunk(chunk), chunks_.slices(), slice);
   }
@@ -82,12 +85,14 @@ class OrderedReduceScatter {
       const std::size_t from = (rank_ + ranks_ - t) % ranks_;
       const Range theirs = slice_of(to, slice);
       if (mine.count > 0) {
-        messages.receives.push_back(transport_.irecv(
-            static_cast<int>(from), slot(slice, t), mine.count * width));
+        messages.receives.push_back(
+            journal_.receive(place(t, rank_, slice), static_cast<int>(from),
+                             slot(slice, t), mine.count * width));
       }
       if (theirs.count > 0) {
-        messages.sends.push_back(transport_.isend(
-            static_cast<int>(to), at(theirs), theirs.count * width));
+        messages.sends.push_back(journal_.send(place(t, to, slice),
+                                               static_cast<int>(to), at(theirs),
+                                               theirs.count * width));
       }
     }
   }
@@ -95,21 +100,26 @@ class OrderedReduceScatter {
   void finish(std::size_t slice) {
     InFlight messages = std::move(in_flight_[slice % 2]);
     in_flight_[slice % 2] = {};
-    for (const auto& request : messages.receives) transport_.wait(*request);
+    for (Journal::Message& message : messages.receives) journal_.wait(message);
     const Range mine = slice_of(rank_, slice);
     if (mine.count > 0) {
-      std::vector<const void*> operands(ranks_);
-      for (std::size_t from = 0; from < ranks_; ++from) {
-        const std::size_t distance = (rank_ + ranks_ - from) % ranks_;
-        operands[from] = distance == 0 ? at(mine) : slot(slice, distance);
-      }
-      reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
-      transport_.reduced((ranks_ - 1) * mine.count * size_of(dtype_));
+      journal_.reduce(place(ranks_ - 1, rank_, slice), kNone,
+                      (ranks_ - 1) * mine.count * size_of(dtype_),
+                      [&] { add(mine, slice); });
     }
-    for (const auto& request : messages.sends) transport_.wait(*request);
+    for (Journal::Message& message : messages.sends) journal_.wait(message);
   }
 
-  Transport& transport_;
+  void add(Range mine, std::size_t slice) const {
+    std::vector<const void*> operands(ranks_);
+    for (std::size_t from = 0; from < ranks_; ++from) {
+      const std::size_t distance = (rank_ + ranks_ - from) % ranks_;
+      operands[from] = distance == 0 ? at(mine) : slot(slice, distance);
+    }
+    reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
+  }
+
+  Journal& journal_;
   std::byte* data_;
   const RingSchedule& chunks_;
   Dtype dtype_;
@@ -121,14 +131,15 @@ class OrderedReduceScatter {
 
 }  // namespace
 
-void ordered_all_reduce(Transport& transport, void* data, std::size_t count,
+void ordered_all_reduce(Journal& journal, void* data, std::size_t count,
                         Dtype dtype, ReduceOp op, const Scratch& scratch) {
+  const Transport& transport = journal.transport();
   if (transport.size() == 1) return;
   const RingSchedule gather(transport.rank(), transport.size(), count,
                             scratch.slice_bytes / size_of(dtype),
                             RingSchedule::Part::kAllGather);
-  OrderedReduceScatter(transport, data, gather, dtype, op, scratch).run();
-  run_schedule(gather, transport, data, dtype, op, scratch);
+  OrderedReduceScatter(journal, data, gather, dtype, op, scratch).run();
+  run_schedule(gather, journal, data, dtype, op, scratch);
 }
 
 }  // namespace ringlet

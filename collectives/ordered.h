@@ -3,7 +3,6 @@
 #include <cstddef>
 
 #include "collectives/run_schedule.h"
-#include "collectives/transport.h"
 #include "kernels/reduce.h"
 #include "kernels/runtime/dtype.h"
 
@@ -14,7 +13,7 @@ namespace ringlet {
 // reduce_tree for the order). Each rank sends 2 (N-1)/N S, as with the ring; in
 // its first half in N-1 messages per slice, to all other ranks. `scratch` needs
 // room for ordered_window(N) slices.
-void ordered_all_reduce(Transport& transport, void* data, std::size_t count,
+void ordered_all_reduce(Journal& journal, void* data, std::size_t count,
                         Dtype dtype, ReduceOp op, const Scratch& scratch);
 
 // Slices that are in flight: two from each other rank.

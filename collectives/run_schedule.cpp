@@ -5,6 +5,13 @@
 #include <vector>
 
 namespace ringlet {
+namespace {
+
+Place place_of(const Exchange& exchange, const Message& message) {
+  return {exchange.phase, exchange.step, message.chunk, exchange.slice};
+}
+
+}  // namespace
 
 // Exchange i of the schedule is *started* (its receive is posted and its send
 // is on its way), and *finished* `window` exchanges later (both are done, and
@@ -25,13 +32,13 @@ namespace ringlet {
 //   all ranks' unfinished exchanges take one with the least (step, slice). Its
 //   partners have finished all that comes before it, so they have started
 //   theirs, and the messages meet.
-void run_schedule(const Schedule& schedule, Transport& transport, void* data,
+void run_schedule(const Schedule& schedule, Journal& journal, void* data,
                   Dtype dtype, ReduceOp op, const Scratch& scratch) {
   const std::size_t width = size_of(dtype);
   const std::size_t window = std::min(scratch.window, schedule.slices());
 
   struct InFlight {
-    Transport::RequestPtr receive, send;
+    Journal::Message receive, send;
   };
   std::vector<InFlight> in_flight(window);
   const auto at = [&](Range range) {
@@ -48,38 +55,39 @@ void run_schedule(const Schedule& schedule, Transport& transport, void* data,
     InFlight& messages = in_flight[i % window];
     if (receive.range.count > 0) {
       const bool replaces = exchange.arrival == Arrival::kReplaces;
-      messages.receive =
-          transport.irecv(receive.peer, replaces ? at(receive.range) : slot(i),
-                          receive.range.count * width);
+      messages.receive = journal.receive(
+          place_of(exchange, receive), receive.peer,
+          replaces ? at(receive.range) : slot(i), receive.range.count * width);
     }
     if (send.range.count > 0) {
-      messages.send =
-          transport.isend(send.peer, at(send.range), send.range.count * width);
+      messages.send = journal.send(place_of(exchange, send), send.peer,
+                                   at(send.range), send.range.count * width);
     }
   };
 
   const auto combine = [&](std::size_t i, Range range, Arrival arrival) {
-    if (arrival == Arrival::kReplaces) return;
     if (arrival == Arrival::kSecondOperand) {
       reduce(at(range), slot(i), range.count, dtype, op);
     } else {
       reduce(slot(i), at(range), range.count, dtype, op);
       std::memcpy(at(range), slot(i), range.count * width);
     }
-    transport.reduced(range.count * width);
   };
 
   const auto finish = [&](std::size_t i) {
     const Exchange exchange = schedule[i];
+    const Message& receive = exchange.receive;
     InFlight messages = std::move(in_flight[i % window]);
     // Where the same elements go out and come in, they must be gone first.
-    const bool same = exchange.send.range == exchange.receive.range;
-    if (messages.send && same) transport.wait(*messages.send);
-    if (messages.receive) {
-      transport.wait(*messages.receive);
-      combine(i, exchange.receive.range, exchange.arrival);
+    const bool same = exchange.send.range == receive.range;
+    if (messages.send && same) journal.wait(messages.send);
+    if (messages.receive) journal.wait(messages.receive);
+    if (messages.receive && exchange.arrival != Arrival::kReplaces) {
+      journal.reduce(place_of(exchange, receive), receive.peer,
+                     receive.range.count * width,
+                     [&] { combine(i, receive.range, exchange.arrival); });
     }
-    if (messages.send && !same) transport.wait(*messages.send);
+    if (messages.send && !same) journal.wait(messages.send);
   };
 
   for (std::size_t i = 0; i < schedule.size() + window; ++i) {

@@ -2,8 +2,8 @@
 
 #include <cstddef>
 
+#include "collectives/journal.h"
 #include "collectives/schedule.h"
-#include "collectives/transport.h"
 #include "kernels/reduce.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/dtype.h"
@@ -24,11 +24,11 @@ struct Scratch {
   Buffer memory;
 };
 
-// Carries out a schedule on `data`, in place; every rank of `transport` calls
-// it with its schedule of the same collective, and the same dtype, op and
-// window. At most `window` slices are in flight each way. Throws what the
-// transport throws; the data are then lost.
-void run_schedule(const Schedule& schedule, Transport& transport, void* data,
+// Carries out a schedule on `data`, in place, over the journal's transport;
+// every rank of it calls it with its schedule of the same collective, and the
+// same dtype, op and window. At most `window` slices are in flight each way.
+// Throws what the transport throws; the data are then lost.
+void run_schedule(const Schedule& schedule, Journal& journal, void* data,
                   Dtype dtype, ReduceOp op, const Scratch& scratch);
 
 }  // namespace ringlet

@@ -27,9 +27,11 @@ const char* name_of(Phase phase) {
     case Phase::kBroadcast:
       return "broadcast";
     case Phase::kExchange:
+      return "exchange";
+    case Phase::kBarrier:
       break;
   }
-  return "exchange";
+  return "barrier";
 }
 
 Schedule::Schedule(int rank, int ranks, std::size_t count,

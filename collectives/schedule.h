@@ -21,7 +21,15 @@ struct Range {
 Range share(Range whole, std::size_t parts, std::size_t index);
 
 // What a phase does with the data, as far as people are told.
-enum class Phase { kReduceScatter, kAllGather, kReduce, kBroadcast, kExchange };
+enum class Phase {
+  kReduceScatter,
+  kAllGather,
+  kReduce,
+  kBroadcast,
+  kExchange,
+  kBarrier
+};
+inline constexpr std::size_t kPhases = 6;
 
 // "reduce-scatter", ...
 const char* name_of(Phase phase);

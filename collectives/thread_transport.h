@@ -6,6 +6,8 @@
 
 namespace ringlet {
 
+class ThreadChannels;
+
 // The ranks of one job as threads of one process: for tests and lessons. Make
 // one world, then one transport per thread.
 //
@@ -16,7 +18,7 @@ namespace ringlet {
 class ThreadWorld {
  public:
   explicit ThreadWorld(int size);
-  ~ThreadWorld();
+  virtual ~ThreadWorld();
   ThreadWorld(const ThreadWorld&) = delete;
   ThreadWorld& operator=(const ThreadWorld&) = delete;
 
@@ -29,10 +31,13 @@ class ThreadWorld {
   // when a rank's thread has failed, or the others wait for it for ever.
   void abort() noexcept;
 
-  class State;
+ protected:
+  const std::shared_ptr<ThreadChannels>& channels() const { return channels_; }
 
  private:
-  std::shared_ptr<State> state_;
+  virtual std::unique_ptr<Transport> make_transport(int rank);
+
+  std::shared_ptr<ThreadChannels> channels_;
 };
 
 }  // namespace ringlet

@@ -21,21 +21,21 @@ class Stopwatch {
 
 // What a training step spends its time on. kCommunication is what backward did
 // not hide: the wait for the last buckets.
-enum class Phase { kData, kForward, kBackward, kCommunication, kOptimizer };
-inline constexpr std::size_t kPhases = 5;
+enum class StepPhase { kData, kForward, kBackward, kCommunication, kOptimizer };
+inline constexpr std::size_t kStepPhases = 5;
 
 // "data", "forward", "backward", "communication", "optimizer".
-constexpr const char* name_of(Phase phase) {
+constexpr const char* name_of(StepPhase phase) {
   switch (phase) {
-    case Phase::kData:
+    case StepPhase::kData:
       return "data";
-    case Phase::kForward:
+    case StepPhase::kForward:
       return "forward";
-    case Phase::kBackward:
+    case StepPhase::kBackward:
       return "backward";
-    case Phase::kCommunication:
+    case StepPhase::kCommunication:
       return "communication";
-    case Phase::kOptimizer:
+    case StepPhase::kOptimizer:
       break;
   }
   return "optimizer";
@@ -44,8 +44,8 @@ constexpr const char* name_of(Phase phase) {
 // Splits a step's wall-clock time into its phases without a gap:
 //
 //   StepTimer timer;
-//   batch = loader.next();       timer.lap(Phase::kData);
-//   loss = model.forward(batch); timer.lap(Phase::kForward);
+//   batch = loader.next();       timer.lap(StepPhase::kData);
+//   loss = model.forward(batch); timer.lap(StepPhase::kForward);
 //
 // Cost: one reading of the clock per lap, about 25 ns.
 class StepTimer {
@@ -53,13 +53,13 @@ class StepTimer {
   explicit StepTimer(Clock::time_point now = Clock::now()) : last_(now) {}
 
   // The time since the start or the last lap was spent on `phase`.
-  void lap(Phase phase, Clock::time_point now = Clock::now()) {
+  void lap(StepPhase phase, Clock::time_point now = Clock::now()) {
     seconds_[static_cast<std::size_t>(phase)] +=
         std::chrono::duration<double>(now - last_).count();
     last_ = now;
   }
 
-  double seconds(Phase phase) const {
+  double seconds(StepPhase phase) const {
     return seconds_[static_cast<std::size_t>(phase)];
   }
   // The sum of the phases.
@@ -70,7 +70,7 @@ class StepTimer {
   }
 
  private:
-  std::array<double, kPhases> seconds_{};
+  std::array<double, kStepPhases> seconds_{};
   Clock::time_point last_;
 };
 

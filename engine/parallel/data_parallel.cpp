@@ -115,10 +115,11 @@ bool DataParallel::gradients_are_finite() const {
 void DataParallel::launch_full_buckets() {
   while (in_flight_.size() < buckets_.size() &&
          missing_[in_flight_.size()] == 0) {
-    const GradientBucket& bucket = buckets_[in_flight_.size()];
+    const std::size_t number = in_flight_.size();
+    const GradientBucket& bucket = buckets_[number];
     in_flight_.push_back(communicator_.all_reduce_async(
         arena_.gradients() + bucket.begin, bucket.count, Dtype::kF32,
-        ReduceOp::kSum));
+        ReduceOp::kSum, static_cast<int>(number)));
   }
 }
 

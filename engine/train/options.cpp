@@ -36,6 +36,7 @@ void each_option(O& o, Visit visit) {
   visit("no_decay_bn_bias", o.no_decay_bn_bias);
   visit("label_smoothing", o.label_smoothing);
   visit("comm", o.comm);
+  visit("comm_table", o.comm_table);
   visit("bucket_mb", o.bucket_mb);
   visit("device", o.device);
   visit("conv", o.conv);
@@ -48,6 +49,9 @@ void each_option(O& o, Visit visit) {
   visit("keep", o.keep);
   visit("eval_every", o.eval_every);
   visit("log_every", o.log_every);
+  visit("trace", o.trace);
+  visit("trace_first", o.trace_first);
+  visit("trace_last", o.trace_last);
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ struct TrainOptions {
   bool no_decay_bn_bias = false;
   double label_smoothing = 0;
 
-  std::string comm;  // "ring", "mpi", "solo"
+  std::string comm;  // "auto", "ring", "mpi", "solo", ...
+  std::string comm_table;  // of "auto"; empty: the built-in one
   double bucket_mb = 25;
   std::string device = "auto";
   std::string conv = "auto";  // or "direct"
@@ -51,6 +52,10 @@ struct TrainOptions {
   std::size_t keep = 3;               // checkpoints, beside the best
   std::size_t eval_every = 1;
   std::size_t log_every = 10;
+  std::string trace;  // file; "": nothing is recorded
+  // The steps it holds, counted as in the metrics; 0: the third to the fifth
+  // after the start.
+  std::size_t trace_first = 0, trace_last = 0;
 };
 
 inline constexpr std::size_t kDefaultSteps = 140;

@@ -11,8 +11,8 @@ constexpr double kPercent = 100;
 
 nlohmann::ordered_json times_of(const StepTimer& timer) {
   nlohmann::ordered_json times;
-  for (std::size_t i = 0; i < kPhases; ++i) {
-    const auto phase = static_cast<Phase>(i);
+  for (std::size_t i = 0; i < kStepPhases; ++i) {
+    const auto phase = static_cast<StepPhase>(i);
     times[name_of(phase)] = timer.seconds(phase);
   }
   return times;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "collectives/recorder.h"
 #include "engine/autograd/ops.h"
 #include "engine/metrics/meter.h"
 #include "engine/metrics/process_usage.h"
@@ -29,6 +30,25 @@ SgdOptions sgd_options(const TrainOptions& options) {
           .weight_decay = static_cast<float>(options.weight_decay),
           .no_decay_bn_bias = options.no_decay_bn_bias};
 }
+
+// What the communicator records meanwhile, if it does, is of this step.
+class RecordedStep {
+ public:
+  RecordedStep(const Communicator& communicator, std::size_t step)
+      : recorder_(communicator.recorder()) {
+    mark(static_cast<std::int64_t>(step));
+  }
+  ~RecordedStep() { mark(kNone); }
+  RecordedStep(const RecordedStep&) = delete;
+  RecordedStep& operator=(const RecordedStep&) = delete;
+
+ private:
+  void mark(std::int64_t step) {
+    if (recorder_ != nullptr) recorder_->set_training_step(step);
+  }
+
+  Recorder* recorder_;
+};
 
 std::vector<RankUsage> usage_of_ranks(Communicator& communicator) {
   std::vector<RankUsage> ranks(static_cast<std::size_t>(communicator.size()));
@@ -87,8 +107,11 @@ bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
     const std::optional<Batch> batch = loader.next();
     RINGLET_CHECK(batch, "epoch {} has no step {}", epoch + 1,
                   position_.steps_done + 1);
-    timer.lap(Phase::kData);
-    const StepResult result = step(*batch, timer, requests);
+    timer.lap(StepPhase::kData);
+    const StepResult result = [&] {
+      const RecordedStep recorded(communicator_, position_.steps_done + 1);
+      return step(*batch, timer, requests);
+    }();
     observer.step(result);
     ended = position_.steps_done % plan_.steps_per_epoch == 0 ||
             position_.steps_done == plan_.total_steps;
@@ -152,26 +175,26 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
         logits, batch.labels,
         {.label_smoothing = static_cast<float>(options_.label_smoothing),
          .global_batch = batch.global_count});
-    timer.lap(Phase::kForward);
+    timer.lap(StepPhase::kForward);
     backward(out.loss);
     sums = {out.loss_value, static_cast<double>(out.correct)};
   } else {
     parallel_.backward_nothing();
   }
-  timer.lap(Phase::kBackward);
+  timer.lap(StepPhase::kBackward);
   parallel_.finalize();
   sums[2] = requests.save.exchange(false) ? 1 : 0;
   sums[3] = requests.stop ? 1 : 0;
   communicator_.all_reduce(sums.data(), sums.size(), Dtype::kF64,
                            ReduceOp::kSum);
-  timer.lap(Phase::kCommunication);
+  timer.lap(StepPhase::kCommunication);
   save_asked_ = sums[2] > 0;
   stop_asked_ = sums[3] > 0;
   // All ranks have the same sums, so all come to the same answer.
   const bool finite =
       std::isfinite(sums[0]) && parallel_.gradients_are_finite();
   if (finite) sgd_.step(static_cast<float>(lr));
-  timer.lap(Phase::kOptimizer);
+  timer.lap(StepPhase::kOptimizer);
 
   const StepResult result{.step = ++position_.steps_done,
                           .epoch = batch.epoch + std::size_t{1},

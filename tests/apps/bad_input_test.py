@@ -53,8 +53,8 @@ class CommandTest(job.JobTest):
                 ("--schedule linear", "--schedule: linear not in {constant,"
                                       "multistep,cosine,onecycle}"),
                 ("--augment maybe", "--augment: maybe not in {on,off}"),
-                ("--comm nccl", "--comm: nccl not in {solo,mpi,ring,naive,tree,"
-                                "recursive_doubling,ordered}")):
+                ("--comm nccl", "--comm: nccl not in {solo,auto,mpi,ring,naive,"
+                                "tree,recursive_doubling,ordered}")):
             with self.subTest(arguments):
                 self.assert_refused(
                     rf"ringlet: {re.escape(message)}.*; see ringlet train "

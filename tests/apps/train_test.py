@@ -107,7 +107,7 @@ class TrainTest(job.JobTest):
             {name.replace("-", "_") for name in known} - {"help"})
         for name, value in (("model", "resnet20"), ("steps", STEPS),
                             ("batch_size", BATCH), ("ranks", 2),
-                            ("comm", "ring"), ("threads", 1),
+                            ("comm", "auto"), ("threads", 1),
                             ("augment", True), ("lr", 0.05)):
             self.assertEqual(options[name], value, name)
         versions = self.first.config["versions"]

@@ -20,7 +20,7 @@ using testing::check_conformance;
 using testing::spawn_ranks;
 using testing::spawn_transports;
 
-TEST_CASE("every algorithm over threads conforms") {
+TEST_CASE("every algorithm over threads conforms", "[slow]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {
       .slice_bytes = static_cast<std::size_t>(GENERATE(16, 1024)),
@@ -36,7 +36,7 @@ TEST_CASE("every algorithm over threads conforms") {
   }
 }
 
-TEST_CASE("every algorithm keeps MPI's rules where ranks run apart") {
+TEST_CASE("every algorithm keeps MPI's rules where ranks run apart", "[slow]") {
   const std::string algorithm = GENERATE(from_range(algorithm_names()));
   const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
   for (int ranks = 2; ranks <= 5; ++ranks) {
@@ -92,7 +92,8 @@ TEST_CASE("ordered has the same bits however its tree is spread over ranks") {
   }
 }
 
-TEST_CASE("the ring keeps MPI's rules and its window where ranks run apart") {
+TEST_CASE("the ring keeps MPI's rules and its window where ranks run apart",
+          "[slow]") {
   const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
   for (int ranks = 1; ranks <= 5; ++ranks) {
     CAPTURE(ranks);
@@ -257,9 +258,10 @@ TEST_CASE("the options of a ring are checked") {
 }
 
 TEST_CASE("make_communicator names what it knows, and refuses solo to a job") {
-  CHECK_THROWS_WITH(make_communicator("rign"),
-                    "unknown communicator 'rign', expected solo, mpi, ring, "
-                    "naive, tree, recursive_doubling, ordered");
+  CHECK_THROWS_WITH(
+      make_communicator("rign"),
+      "unknown communicator 'rign', expected solo, auto, mpi, ring, "
+      "naive, tree, recursive_doubling, ordered");
   setenv("OMPI_COMM_WORLD_RANK", "1", 1);
   setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   CHECK_THROWS_WITH(make_communicator("solo"),

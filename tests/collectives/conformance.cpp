@@ -74,15 +74,20 @@ double epsilon_of() {
   }
 }
 
-// Small whole numbers without a period: all sums and products of up to eight
-// ranks are exact in every type (bfloat16 holds them up to 256), and an element
-// that lands in another's place shows. (Where an integer overflows, MPI and we
-// differ: for u8, Open MPI saturates.)
+// Small whole numbers without a period: all sums and products of up to sixteen
+// ranks are exact in every type (bfloat16 holds whole numbers up to 256, and
+// powers of two), and an element that lands in another's place shows. Where an
+// integer overflows, MPI and we differ (for u8, Open MPI saturates): in a u8,
+// eight ranks' digits fill 176 of 255, so the others' are smaller, and eight
+// ranks' factors fill all of it, so the others' are 0 or 1.
 template <typename T>
 double contribution(int rank, std::size_t i, ReduceOp op) {
   const std::uint64_t mixed =
       (i + 1) * 0x9E3779B97F4A7C15u + static_cast<unsigned>(rank) * 0x85EBCA6Bu;
   const auto digit = static_cast<int>((mixed >> 40) % 23);
+  if (std::is_unsigned_v<T> && rank >= 8) {
+    return op == ReduceOp::kProd ? digit > 0 : digit % 9;
+  }
   if (op == ReduceOp::kProd) return rank > 0 ? 1 + digit % 2 : 1;
   return std::is_unsigned_v<T> ? digit : digit - 11;
 }

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "collectives/unwinding.h"
 #include "kernels/runtime/check.h"
@@ -38,7 +39,9 @@ class StrictRequest final : public Transport::Request {
         request_(std::move(request)),
         ledger_(ledger),
         kind_(kind),
-        entry_(kind.insert(kind.end(), span)) {}
+        entry_(kind.insert(kind.end(), span)) {
+    if (&kind == &ledger.sends) sent_.assign(span.begin, span.end);
+  }
 
   ~StrictRequest() override {
     if (!done_ && !unwinding_) ledger_.dropped = true;
@@ -55,7 +58,10 @@ class StrictRequest final : public Transport::Request {
 
  private:
   void finish() {
-    if (!std::exchange(done_, true)) kind_.erase(entry_);
+    if (std::exchange(done_, true)) return;
+    RINGLET_CHECK(std::equal(sent_.begin(), sent_.end(), entry_->begin),
+                  "memory was changed while it was being sent");
+    kind_.erase(entry_);
   }
 
   Transport& inner_;
@@ -63,6 +69,7 @@ class StrictRequest final : public Transport::Request {
   Ledger& ledger_;
   std::list<Span>& kind_;
   std::list<Span>::iterator entry_;
+  std::vector<std::byte> sent_;  // what a send found in its memory
   bool done_ = false;
   Unwinding unwinding_;
 };
@@ -74,10 +81,12 @@ bool overlaps_any(const Span& span, const std::list<Span>& others) {
 
 class StrictTransport final : public Transport {
  public:
-  StrictTransport(std::unique_ptr<Transport> inner, TransportLog& log)
-      : inner_(std::move(inner)),
-        log_(log),
-        random_(static_cast<unsigned>(inner_->rank())) {}
+  StrictTransport(std::unique_ptr<Transport> inner, TransportLog& log,
+                  unsigned seed)
+      : inner_(std::move(inner)), log_(log) {
+    std::seed_seq seeds{seed, static_cast<unsigned>(inner_->rank())};
+    random_.seed(seeds);
+  }
 
   ~StrictTransport() override = default;
   int rank() const override { return inner_->rank(); }
@@ -119,6 +128,8 @@ class StrictTransport final : public Transport {
   }
 
   void cancel() noexcept override { inner_->cancel(); }
+  std::int64_t now() const override { return inner_->now(); }
+  void reduced(std::size_t bytes) override { inner_->reduced(bytes); }
 
  private:
   static Span span_of(const void* data, std::size_t bytes) {
@@ -144,8 +155,8 @@ class StrictTransport final : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> make_strict_transport(
-    std::unique_ptr<Transport> inner, TransportLog& log) {
-  return std::make_unique<StrictTransport>(std::move(inner), log);
+    std::unique_ptr<Transport> inner, TransportLog& log, unsigned seed) {
+  return std::make_unique<StrictTransport>(std::move(inner), log, seed);
 }
 
 }  // namespace ringlet::testing

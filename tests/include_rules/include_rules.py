@@ -43,7 +43,7 @@ ARROWS = {
 PRIVATE = {"kernels/cpu", "kernels/cuda"}
 
 VENDOR = re.compile(r"oneapi/|(dnnl|cudnn|cublas|cuda|nccl|mpi)\w*\.h")
-MPI_FILES = re.compile(r"collectives/(mpi|nccl)_")
+MPI_FILES = re.compile(r"collectives/(mpi|nccl)_|bench/peers/")
 NOT_FOR_CUDA = re.compile(r"(fmt|spdlog|nlohmann)/")
 
 

@@ -28,16 +28,16 @@ TEST_CASE("A meter weighs batches by their samples") {
 TEST_CASE("A step's time is split among its phases without a gap") {
   const Clock::time_point start;
   StepTimer timer(start);
-  timer.lap(Phase::kData, start + 2s);
-  timer.lap(Phase::kForward, start + 5s);
-  timer.lap(Phase::kBackward, start + 10s);
-  timer.lap(Phase::kForward, start + 11s);
-  CHECK(timer.seconds(Phase::kData) == Approx(2));
-  CHECK(timer.seconds(Phase::kForward) == Approx(4));
-  CHECK(timer.seconds(Phase::kBackward) == Approx(5));
-  CHECK(timer.seconds(Phase::kCommunication) == 0);
+  timer.lap(StepPhase::kData, start + 2s);
+  timer.lap(StepPhase::kForward, start + 5s);
+  timer.lap(StepPhase::kBackward, start + 10s);
+  timer.lap(StepPhase::kForward, start + 11s);
+  CHECK(timer.seconds(StepPhase::kData) == Approx(2));
+  CHECK(timer.seconds(StepPhase::kForward) == Approx(4));
+  CHECK(timer.seconds(StepPhase::kBackward) == Approx(5));
+  CHECK(timer.seconds(StepPhase::kCommunication) == 0);
   CHECK(timer.total() == Approx(11));
-  CHECK(std::string(name_of(Phase::kOptimizer)) == "optimizer");
+  CHECK(std::string(name_of(StepPhase::kOptimizer)) == "optimizer");
 }
 
 TEST_CASE("A stopwatch runs forward") {

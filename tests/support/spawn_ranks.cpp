@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "collectives/algorithm_communicator.h"
-#include "collectives/thread_transport.h"
 
 namespace ringlet::testing {
 namespace {
@@ -42,9 +41,15 @@ class FirstFailure {
 void spawn_transports(
     int size, const std::function<void(std::unique_ptr<Transport>)>& body) {
   ThreadWorld world(size);
+  spawn_transports(world, body);
+}
+
+void spawn_transports(
+    ThreadWorld& world,
+    const std::function<void(std::unique_ptr<Transport>)>& body) {
   FirstFailure failure;
   std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank) {
+  for (int rank = 0; rank < world.size(); ++rank) {
     threads.emplace_back([&, rank] {
       try {
         body(world.transport(rank));

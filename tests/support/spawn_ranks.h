@@ -5,6 +5,7 @@
 #include <string>
 
 #include "collectives/communicator.h"
+#include "collectives/thread_transport.h"
 #include "collectives/transport.h"
 
 namespace ringlet::testing {
@@ -17,6 +18,11 @@ namespace ringlet::testing {
 // once: use RINGLET_CHECK, or collect what came out and look at it afterwards.
 void spawn_transports(
     int size, const std::function<void(std::unique_ptr<Transport>)>& body);
+
+// The same with the ranks of a world, which may be a simulated one.
+void spawn_transports(
+    ThreadWorld& world,
+    const std::function<void(std::unique_ptr<Transport>)>& body);
 
 // The same with a communicator of that algorithm for each rank.
 void spawn_ranks(int size, const std::function<void(Communicator&)>& body,

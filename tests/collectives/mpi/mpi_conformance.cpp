@@ -7,10 +7,13 @@
 #include <vector>
 
 #include "collectives/algorithm_communicator.h"
+#include "collectives/auto_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/ledger.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
+#include "collectives/shaped_transport.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 
@@ -42,6 +45,44 @@ void check_pieces() {
   check_conformance(*make_mpi_communicator(100), 64);
 }
 
+// One algorithm after the other, as the size changes.
+void check_auto() {
+  const AlgorithmTable table({{1, 0, "mpi"},
+                              {1, 64, "ring", 64},
+                              {1, 512, "recursive_doubling", 128},
+                              {1, 2048, "ordered", 256},
+                              {1, 4096, "mpi"}},
+                             "test");
+  check_conformance(*make_auto_communicator(table), 256);
+  check_conformance(*make_communicator("auto"), 64);
+}
+
+void check_different_tables() {
+  const LaunchInfo self = launch_info();
+  if (self.size == 1) return;
+  const std::size_t from = self.rank + 1 == self.size ? 65 : 64;
+  bool refused = false;
+  try {
+    make_auto_communicator(
+        AlgorithmTable({{1, 0, "mpi"}, {1, from, "ring"}}, "test"));
+  } catch (const Error&) {
+    refused = true;
+  }
+  RINGLET_CHECK(refused, "different tables were taken");
+}
+
+// Messages that are held back.
+void check_shaped() {
+  check_conformance(
+      *make_algorithm_communicator(
+          "ring",
+          make_shaped_transport(
+              make_mpi_transport(),
+              {.latency = 1e-6, .bandwidth = 1e9, .jitter = 10e-6}),
+          {.slice_bytes = 1024}),
+      1024);
+}
+
 // Slices that MPI sends by rendezvous, several in flight.
 void check_large() {
   constexpr std::size_t kCount = (3 << 20) + 1;
@@ -52,6 +93,23 @@ void check_large() {
   const std::int32_t expected = ring->size() * (ring->size() + 1) / 2;
   RINGLET_CHECK(data == std::vector<std::int32_t>(kCount, expected),
                 "a large sum is wrong");
+}
+
+// Clocks of one host are equal, but for the error that is told.
+void check_ledger_and_clock() {
+  const auto ring = make_communicator("ring"), mpi = make_communicator("mpi");
+  const auto ranks = static_cast<std::uint64_t>(ring->size());
+  std::vector<float> data(100 * ranks);
+  ring->all_reduce(data.data(), data.size(), Dtype::kF32, ReduceOp::kSum);
+  RINGLET_CHECK(ring->ledger()->total().bytes_sent ==
+                    2 * (ranks - 1) * 100 * sizeof(float),
+                "the ring's ledger has {} bytes",
+                ring->ledger()->total().bytes_sent);
+  RINGLET_CHECK(mpi->ledger() == nullptr, "MPI's bytes are not ours to count");
+  const auto reading = ring->measure_clock();
+  RINGLET_CHECK(reading && std::abs(reading->ahead) <= reading->error,
+                "clocks of one host differ by {} ns, with an error of {}",
+                reading->ahead, reading->error);
 }
 
 void check_launch_info(const LaunchInfo& before) {
@@ -101,7 +159,11 @@ void run() {
   check_algorithms();
   check_conformance(*make_communicator("mpi"), 64);
   check_pieces();
+  check_auto();
+  check_different_tables();
+  check_shaped();
   check_large();
+  check_ledger_and_clock();
   check_lengths();
   check_unknown_name();
 }

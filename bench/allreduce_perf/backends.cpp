@@ -1,0 +1,132 @@
+#include "bench/allreduce_perf/backends.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "bench/peers/gloo_peer.h"
+#include "bench/peers/open_mpi_algorithm.h"
+#include "collectives/algorithm_communicator.h"
+#include "collectives/chrome_trace.h"
+#include "collectives/mpi_communicator.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+constexpr const char* kOthers[] = {"auto", "mpi", "mpi_communicator", "gloo"};
+
+struct Spec {
+  std::string name;
+  std::string argument;  // behind the colon
+
+  explicit Spec(const std::string& text)
+      : name(text.substr(0, text.find(':'))),
+        argument(text.substr(std::min(name.size() + 1, text.size()))) {}
+
+  bool ours() const {
+    const auto& all = algorithm_names();
+    return std::find(all.begin(), all.end(), name) != all.end();
+  }
+};
+
+// MPI's collective as it is: without checks, counting and a progress thread.
+class BareMpi final : public Communicator {
+ public:
+  explicit BareMpi(int algorithm)
+      : forced_(algorithm), mpi_(make_mpi_collectives()) {
+    forced_.release();
+  }
+
+  std::string name() const override { return "mpi"; }
+  int rank() const override { return mpi_->rank(); }
+  int size() const override { return mpi_->size(); }
+  void run(const Collective& call) override { mpi_->run(call); }
+  Work start(const Collective& call) override {
+    run(call);
+    return {};
+  }
+
+ private:
+  OpenMpiAlgorithm forced_;
+  std::unique_ptr<HostCollectives> mpi_;
+};
+
+int algorithm_of(const Spec& spec) {
+  return spec.argument.empty() ? 0 : std::atoi(spec.argument.c_str());
+}
+
+}  // namespace
+
+std::string backend_help() {
+  return fmt::format(
+      "{} (with :SLICE, as ring:1M), {} (with :N, Open MPI's "
+      "algorithm N)",
+      fmt::join(algorithm_names(), ", "), fmt::join(kOthers, ", "));
+}
+
+void check_backend(const std::string& text) {
+  const Spec spec(text);
+  const bool known =
+      spec.ours() || std::find(std::begin(kOthers), std::end(kOthers),
+                               spec.name) != std::end(kOthers);
+  if (!known) {
+    throw Error(fmt::format("--backends: unknown '{}', expected {}", text,
+                            backend_help()));
+  }
+  if (spec.argument.empty()) return;
+  if (spec.ours()) {
+    parse_bytes(spec.argument);
+  } else if (spec.name != "mpi" || algorithm_of(spec) < 1 ||
+             algorithm_of(spec) > kOpenMpiAlgorithms) {
+    throw Error(fmt::format(
+        "--backends: '{}', expected a slice behind ours, or 1 to {} behind mpi",
+        text, kOpenMpiAlgorithms));
+  }
+}
+
+void prepare_backends(const std::vector<std::string>& specs) {
+  for (const std::string& text : specs) {
+    if (algorithm_of(Spec(text)) > 0) return prepare_open_mpi_algorithms();
+  }
+}
+
+std::unique_ptr<Communicator> make_backend(const std::string& text,
+                                           const PerfOptions& options) {
+  const Spec spec(text);
+  if (spec.name == "mpi") return std::make_unique<BareMpi>(algorithm_of(spec));
+  if (spec.name == "gloo") return make_gloo_peer();
+  CommunicatorOptions communicator;
+  communicator.algorithm_table = options.comm_table;
+  if (!spec.argument.empty()) {
+    communicator.slice_bytes = parse_bytes(spec.argument);
+  }
+  return make_communicator(spec.name == "mpi_communicator" ? "mpi" : spec.name,
+                           communicator);
+}
+
+void write_trace(const PerfOptions& options) {
+  const auto& all = options.backends;
+  const auto ours = std::find_if(all.begin(), all.end(), [](const auto& text) {
+    return Spec(text).ours();
+  });
+  if (ours == all.end()) {
+    throw Error(fmt::format("--trace: expected one of {} among --backends",
+                            fmt::join(algorithm_names(), ", ")));
+  }
+  const Spec spec(*ours);
+  CommunicatorOptions recorded;
+  recorded.recorder = std::make_shared<Recorder>();
+  if (!spec.argument.empty()) recorded.slice_bytes = parse_bytes(spec.argument);
+  const auto communicator = make_communicator(spec.name, recorded);
+  const std::size_t count = options.max_bytes / sizeof(float);
+  std::vector<float> data(count, 1);
+  communicator->all_reduce(data.data(), count, Dtype::kF32, ReduceOp::kSum);
+  const auto traces = gather_traces(*communicator);
+  if (communicator->rank() == 0) {
+    write_chrome_trace(options.trace_file, traces);
+  }
+}
+
+}  // namespace ringlet

@@ -1,0 +1,101 @@
+// Measures collectives between the ranks of an mpirun job, several back ends
+// interleaved in one run, with nccl-tests' options and columns.
+//
+//   mpirun -np 2 allreduce_perf -b 4 -e 64M -f 4 --backends ring,mpi,auto
+//
+// Exit status: 0 measured; 1 an error, or a wrong result; 3 measured, but the
+// machine was too noisy for at least one row to mean anything.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <optional>
+
+#include "bench/allreduce_perf/backends.h"
+#include "bench/allreduce_perf/report.h"
+#include "bench/allreduce_perf/tune.h"
+#include "collectives/mpi_scope.h"
+#include "collectives/mpi_version.h"
+#include "kernels/runtime/error.h"
+#include "kernels/runtime/threads.h"
+
+namespace ringlet {
+namespace {
+
+constexpr int kWrong = 1, kNoisy = 3;
+
+std::string this_rank() {
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  return fmt::format("Rank {:>2} Pid {:>6} on {:>10} device cpu, {} cores",
+                     launch_info().rank, getpid(), host, allowed_core_count());
+}
+
+// Every rank's line, of at most this length.
+std::vector<std::string> gather(Communicator& ranks, const std::string& own) {
+  constexpr std::size_t kLength = 160;
+  std::vector<char> lines(kLength * static_cast<std::size_t>(ranks.size()));
+  char* mine = lines.data() + kLength * static_cast<std::size_t>(ranks.rank());
+  std::snprintf(mine, kLength, "%s", own.c_str());
+  ranks.all_gather(mine, lines.data(), kLength, Dtype::kU8);
+  std::vector<std::string> all;
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    all.emplace_back(lines.data() + kLength * static_cast<std::size_t>(rank));
+  }
+  return all;
+}
+
+std::string command_line(int argc, char** argv, int ranks) {
+  std::string text = fmt::format("mpirun -np {} allreduce_perf", ranks);
+  for (int i = 1; i < argc; ++i) text += fmt::format(" {}", argv[i]);
+  return text;
+}
+
+int run(int argc, char** argv) {
+  PerfOptions options;
+  if (!parse_perf_options(argc, argv, options)) return 0;
+  if (!options.tune_file.empty()) prepare_tuning(options);
+  prepare_backends(options.backends);
+  const auto mpi = start_mpi();
+  Sweep sweep(options);
+  Communicator& control = sweep.control();
+  RunFacts facts{
+      gather(control, this_rank()), command_line(argc, argv, control.size()),
+      mpi_version(),
+      fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))};
+  std::optional<Report> report;
+  if (control.rank() == 0) report.emplace(options, facts);
+
+  std::vector<Row> rows;
+  sweep.run([&](const std::vector<Row>& found) {
+    rows.insert(rows.end(), found.begin(), found.end());
+    if (report) report->rows(found);
+  });
+  if (!options.trace_file.empty()) write_trace(options);
+  int status = 0;
+  if (report) {
+    report->models(fit_models(rows, measure_gamma()));
+    report->finish();
+    status = report->any_wrong() ? kWrong : report->any_useless() ? kNoisy : 0;
+    if (!options.tune_file.empty()) write_table(options.tune_file, rows);
+  }
+  control.broadcast(&status, sizeof status, 0);
+  return status;
+}
+
+}  // namespace
+}  // namespace ringlet
+
+int main(int argc, char** argv) {
+  try {
+    return ringlet::run(argc, argv);
+  } catch (const std::exception& error) {
+    const ringlet::LaunchInfo self = ringlet::launch_info();
+    if (self.rank == 0 || self.size == 1) {
+      fmt::print(stderr, "allreduce_perf: {}\n", error.what());
+    }
+    ringlet::abort_job(1);
+  }
+}

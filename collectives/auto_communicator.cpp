@@ -1,0 +1,85 @@
+#include "collectives/auto_communicator.h"
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "collectives/algorithm_communicator.h"
+#include "collectives/host_communicator.h"
+#include "collectives/mpi_communicator.h"
+#include "collectives/mpi_transport.h"
+#include "kernels/runtime/check.h"
+
+namespace ringlet {
+namespace {
+
+class AutoCollectives final : public HostCollectives {
+ public:
+  explicit AutoCollectives(const AlgorithmTable& table)
+      : mpi_(make_mpi_collectives()) {
+    const auto choices = table.for_ranks(mpi_->size());
+    check_equal(choices);
+    for (const AlgorithmChoice& choice : choices) {
+      rows_.push_back({choice.from_bytes, make(choice)});
+    }
+  }
+
+  std::string name() const override { return "auto"; }
+  int rank() const override { return mpi_->rank(); }
+  int size() const override { return mpi_->size(); }
+
+  void run(const Collective& call) override {
+    if (call.kind != CollectiveKind::kAllReduce) return mpi_->run(call);
+    const std::size_t bytes = call.count * size_of(call.dtype);
+    std::size_t row = rows_.size() - 1;
+    while (rows_[row].from_bytes > bytes) --row;
+    const auto& ours = rows_[row].ours;
+    (ours ? *ours : *mpi_).run(call);
+  }
+
+  // What MPI does cannot be cancelled, and it may be what is under way.
+  bool cancel() noexcept override { return false; }
+  void set_urgent(bool urgent) override {
+    for (const Row& row : rows_) {
+      if (row.ours) row.ours->set_urgent(urgent);
+    }
+  }
+
+ private:
+  struct Row {
+    std::size_t from_bytes;
+    std::unique_ptr<HostCollectives> ours;  // none: MPI's
+  };
+
+  static std::unique_ptr<HostCollectives> make(const AlgorithmChoice& choice) {
+    if (choice.algorithm == "mpi") return nullptr;
+    return make_algorithm_collectives(choice.algorithm, make_mpi_transport(),
+                                      {.slice_bytes = choice.slice_bytes});
+  }
+
+  void check_equal(const std::vector<AlgorithmChoice>& choices) {
+    const AlgorithmTable row(choices, "the table of algorithms");
+    const auto hash =
+        static_cast<std::int64_t>(std::hash<std::string>{}(row.to_json()) >> 1);
+    // The least of h and of -h: h and -h where all have the same.
+    std::int64_t least[] = {hash, -hash};
+    mpi_->run({CollectiveKind::kAllReduce, least, least, 2, Dtype::kI64,
+               ReduceOp::kMin});
+    RINGLET_CHECK(least[0] == -least[1],
+                  "ranks have different tables of algorithms; rank {} has {}",
+                  rank(), row.to_json());
+  }
+
+  std::unique_ptr<HostCollectives> mpi_;
+  std::vector<Row> rows_;  // by rising from_bytes, the first from 0 on
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_auto_communicator(
+    const AlgorithmTable& table) {
+  return std::make_unique<HostCommunicator>(
+      std::make_unique<AutoCollectives>(table));
+}
+
+}  // namespace ringlet
