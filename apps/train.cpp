@@ -36,9 +36,9 @@ std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
         "or mpi",
         launched.launcher, launched.size));
   }
-  if (name.empty()) name = launched.size > 1 ? "auto" : "solo";
-  // What MPI and a rank alone do is not ours to record.
-  if (options.comm.empty() && !options.trace.empty()) name = "ring";
+  // A rank alone has something to trace too, but not with solo.
+  const bool ranks = launched.size > 1 || !options.trace.empty();
+  if (name.empty()) name = ranks ? "auto" : "solo";
   return make_communicator(name, {.algorithm_table = options.comm_table});
 }
 

@@ -62,11 +62,12 @@ std::unique_ptr<Communicator> with_trace(
   });
   // Only now, since the ranks must have made sure that all of them record.
   auto recording = make_communicator(
-      communicator->name(), {.recorder = std::make_shared<Recorder>(record)});
+      communicator->name(), {.algorithm_table = options.comm_table,
+                             .recorder = std::make_shared<Recorder>(record)});
   if (recording->recorder() == nullptr) {
     throw SharedError(fmt::format(
         "--trace: '{}' sends nothing that could be recorded: expected --comm "
-        "{}",
+        "auto, {}",
         recording->name(), fmt::join(algorithm_names(), ", ")));
   }
   return recording;

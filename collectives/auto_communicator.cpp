@@ -15,12 +15,15 @@ namespace {
 
 class AutoCollectives final : public HostCollectives {
  public:
-  explicit AutoCollectives(const AlgorithmTable& table)
-      : mpi_(make_mpi_collectives()) {
+  AutoCollectives(const AlgorithmTable& table,
+                  const CommunicatorOptions& options)
+      : mpi_(make_mpi_collectives()),
+        overlapped_(
+            make_algorithm_collectives("ring", make_mpi_transport(), options)) {
     const auto choices = table.for_ranks(mpi_->size());
     check_equal(choices);
     for (const AlgorithmChoice& choice : choices) {
-      rows_.push_back({choice.from_bytes, make(choice)});
+      rows_.push_back({choice.from_bytes, make(choice, options)});
     }
   }
 
@@ -28,21 +31,20 @@ class AutoCollectives final : public HostCollectives {
   int rank() const override { return mpi_->rank(); }
   int size() const override { return mpi_->size(); }
 
-  void run(const Collective& call) override {
-    if (call.kind != CollectiveKind::kAllReduce) return mpi_->run(call);
-    const std::size_t bytes = call.count * size_of(call.dtype);
-    std::size_t row = rows_.size() - 1;
-    while (rows_[row].from_bytes > bytes) --row;
-    const auto& ours = rows_[row].ours;
-    (ours ? *ours : *mpi_).run(call);
-  }
+  void run(const Collective& call) override { back_end_for(call).run(call); }
 
   // What MPI does cannot be cancelled, and it may be what is under way.
   bool cancel() noexcept override { return false; }
   void set_urgent(bool urgent) override {
+    overlapped_->set_urgent(urgent);
     for (const Row& row : rows_) {
       if (row.ours) row.ours->set_urgent(urgent);
     }
+  }
+
+  Recorder* recorder() override { return overlapped_->recorder(); }
+  std::optional<ClockReading> measure_clock() override {
+    return overlapped_->measure_clock();
   }
 
  private:
@@ -51,10 +53,22 @@ class AutoCollectives final : public HostCollectives {
     std::unique_ptr<HostCollectives> ours;  // none: MPI's
   };
 
-  static std::unique_ptr<HostCollectives> make(const AlgorithmChoice& choice) {
+  HostCollectives& back_end_for(const Collective& call) const {
+    if (call.kind != CollectiveKind::kAllReduce) return *mpi_;
+    const std::size_t bytes = call.count * size_of(call.dtype);
+    std::size_t row = rows_.size() - 1;
+    while (rows_[row].from_bytes > bytes) --row;
+    if (rows_[row].ours) return *rows_[row].ours;
+    return call.overlapped ? *overlapped_ : *mpi_;
+  }
+
+  static std::unique_ptr<HostCollectives> make(
+      const AlgorithmChoice& choice, const CommunicatorOptions& options) {
     if (choice.algorithm == "mpi") return nullptr;
+    CommunicatorOptions own = options;
+    own.slice_bytes = choice.slice_bytes;
     return make_algorithm_collectives(choice.algorithm, make_mpi_transport(),
-                                      {.slice_bytes = choice.slice_bytes});
+                                      own);
   }
 
   void check_equal(const std::vector<AlgorithmChoice>& choices) {
@@ -71,15 +85,16 @@ class AutoCollectives final : public HostCollectives {
   }
 
   std::unique_ptr<HostCollectives> mpi_;
+  std::unique_ptr<HostCollectives> overlapped_;
   std::vector<Row> rows_;  // by rising from_bytes, the first from 0 on
 };
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_auto_communicator(
-    const AlgorithmTable& table) {
+    const AlgorithmTable& table, const CommunicatorOptions& options) {
   return std::make_unique<HostCommunicator>(
-      std::make_unique<AutoCollectives>(table));
+      std::make_unique<AutoCollectives>(table, options));
 }
 
 }  // namespace ringlet

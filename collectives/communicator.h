@@ -64,7 +64,8 @@ struct Collective {
   Dtype dtype = Dtype::kU8;
   ReduceOp op = ReduceOp::kSum;
   int root = 0;
-  int tag = -1;  // the caller's word for it in a trace: which bucket
+  int tag = -1;             // the caller's word for it in a trace: which bucket
+  bool overlapped = false;  // set by start: the caller goes on meanwhile
 };
 
 // Moves bytes between the ranks of one job; knows no tensor and no gradient.

@@ -34,7 +34,8 @@ std::unique_ptr<Communicator> make_communicator(
     return make_auto_communicator(
         options.algorithm_table.empty()
             ? AlgorithmTable::built_in()
-            : AlgorithmTable::read(options.algorithm_table));
+            : AlgorithmTable::read(options.algorithm_table),
+        options);
   }
   if (name != "solo") {
     return make_algorithm_communicator(name, make_mpi_transport(), options);

@@ -34,8 +34,10 @@ void HostCommunicator::run(const Collective& call) {
 
 Work HostCommunicator::start(const Collective& call) {
   check_call(call, size());
+  Collective started = call;
+  started.overlapped = true;
   return progress_.submit(
-      [call, back_end = collectives_.get()] { back_end->run(call); });
+      [started, back_end = collectives_.get()] { back_end->run(started); });
 }
 
 void HostCommunicator::clear_ledger() {

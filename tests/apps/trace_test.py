@@ -84,7 +84,7 @@ class TraceTest(job.JobTest):
                  "in a folder that there is"),
                 ("--trace .", "--trace .: is a folder, expected a file"),
                 ("--trace t --comm mpi", "--trace: 'mpi' sends nothing that "
-                 "could be recorded: expected --comm ring, .*"),
+                 "could be recorded: expected --comm auto, ring, .*"),
                 ("--trace t --trace-steps 3", "--trace-steps: '3', expected "
                  "FIRST:LAST, 1 or more; .*"),
                 ("--trace t --trace-steps 0:3", "--trace-steps: '0:3', .*"),

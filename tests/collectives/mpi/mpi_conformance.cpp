@@ -13,6 +13,7 @@
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_transport.h"
+#include "collectives/recorder.h"
 #include "collectives/shaped_transport.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
@@ -55,6 +56,21 @@ void check_auto() {
                              "test");
   check_conformance(*make_auto_communicator(table), 256);
   check_conformance(*make_communicator("auto"), 64);
+}
+
+// What runs beside the caller is ours, where the table says MPI.
+void check_overlapped() {
+  CommunicatorOptions options;
+  options.recorder = std::make_shared<Recorder>();
+  const auto communicator =
+      make_auto_communicator(AlgorithmTable({{1, 0, "mpi"}}, "test"), options);
+  float value = 1;
+  communicator->all_reduce(&value, 1, Dtype::kF32, ReduceOp::kSum);
+  RINGLET_CHECK(options.recorder->events().empty(), "MPI's was not taken");
+  communicator->all_reduce_async(&value, 1, Dtype::kF32, ReduceOp::kSum).wait();
+  RINGLET_CHECK(!options.recorder->events().empty(), "the ring was not taken");
+  const auto ranks = static_cast<float>(communicator->size());
+  RINGLET_CHECK(value == ranks * ranks, "a sum of {}", value);
 }
 
 void check_different_tables() {
@@ -160,6 +176,7 @@ void run() {
   check_conformance(*make_communicator("mpi"), 64);
   check_pieces();
   check_auto();
+  check_overlapped();
   check_different_tables();
   check_shaped();
   check_large();
