@@ -23,10 +23,11 @@ class AlgorithmCollectives final : public HostCollectives {
  public:
   AlgorithmCollectives(std::string algorithm,
                        std::unique_ptr<Transport> transport,
-                       const CommunicatorOptions& options)
+                       const CommunicatorOptions& options,
+                       std::shared_ptr<Ledger> ledger)
       : algorithm_(std::move(algorithm)),
         transport_(std::move(transport)),
-        journal_(*transport_, options.recorder),
+        journal_(*transport_, options.recorder, std::move(ledger)),
         scratch_(options.slice_bytes,
                  algorithm_ == kOrdered
                      ? std::max(options.window, ordered_window(size()))
@@ -191,17 +192,17 @@ const std::vector<std::string>& algorithm_names() {
 
 std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
-    const CommunicatorOptions& options) {
+    const CommunicatorOptions& options, std::shared_ptr<Ledger> ledger) {
   check(algorithm, options);
   return std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
-                                                options);
+                                                options, std::move(ledger));
 }
 
 std::unique_ptr<Communicator> make_algorithm_communicator(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options) {
-  return std::make_unique<HostCommunicator>(
-      make_algorithm_collectives(algorithm, std::move(transport), options));
+  return std::make_unique<HostCommunicator>(make_algorithm_collectives(
+      algorithm, std::move(transport), options, std::make_shared<Ledger>()));
 }
 
 }  // namespace ringlet

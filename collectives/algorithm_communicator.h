@@ -21,9 +21,9 @@ std::unique_ptr<Communicator> make_algorithm_communicator(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options = {});
 
-// The same without a progress thread.
+// The same without a progress thread, counting into that ledger.
 std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
-    const CommunicatorOptions& options = {});
+    const CommunicatorOptions& options, std::shared_ptr<Ledger> ledger);
 
 }  // namespace ringlet

@@ -6,6 +6,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/host_communicator.h"
+#include "collectives/ledger.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_transport.h"
 #include "kernels/runtime/check.h"
@@ -18,8 +19,8 @@ class AutoCollectives final : public HostCollectives {
   AutoCollectives(const AlgorithmTable& table,
                   const CommunicatorOptions& options)
       : mpi_(make_mpi_collectives()),
-        overlapped_(
-            make_algorithm_collectives("ring", make_mpi_transport(), options)) {
+        overlapped_(make_algorithm_collectives("ring", make_mpi_transport(),
+                                               options, ledger_)) {
     const auto choices = table.for_ranks(mpi_->size());
     check_equal(choices);
     for (const AlgorithmChoice& choice : choices) {
@@ -42,6 +43,7 @@ class AutoCollectives final : public HostCollectives {
     }
   }
 
+  Ledger* ledger() override { return ledger_.get(); }
   Recorder* recorder() override { return overlapped_->recorder(); }
   std::optional<ClockReading> measure_clock() override {
     return overlapped_->measure_clock();
@@ -62,13 +64,13 @@ class AutoCollectives final : public HostCollectives {
     return call.overlapped ? *overlapped_ : *mpi_;
   }
 
-  static std::unique_ptr<HostCollectives> make(
-      const AlgorithmChoice& choice, const CommunicatorOptions& options) {
+  std::unique_ptr<HostCollectives> make(
+      const AlgorithmChoice& choice, const CommunicatorOptions& options) const {
     if (choice.algorithm == "mpi") return nullptr;
     CommunicatorOptions own = options;
     own.slice_bytes = choice.slice_bytes;
     return make_algorithm_collectives(choice.algorithm, make_mpi_transport(),
-                                      own);
+                                      own, ledger_);
   }
 
   void check_equal(const std::vector<AlgorithmChoice>& choices) {
@@ -84,6 +86,7 @@ class AutoCollectives final : public HostCollectives {
                   rank(), row.to_json());
   }
 
+  std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   std::unique_ptr<HostCollectives> mpi_;
   std::unique_ptr<HostCollectives> overlapped_;
   std::vector<Row> rows_;  // by rising from_bytes, the first from 0 on

@@ -147,8 +147,8 @@ class Communicator {
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
   // What this rank has sent and received since it was made or cleared, by phase
-  // (ledger.h); nullptr where others move the bytes (mpi). While no work is in
-  // flight.
+  // (ledger.h); nullptr where others move the bytes (mpi), of auto what is
+  // ours. While no work is in flight.
   virtual const Ledger* ledger() const { return nullptr; }
   virtual void clear_ledger() {}
 

@@ -2,8 +2,11 @@
 
 namespace ringlet {
 
-Journal::Journal(Transport& transport, std::shared_ptr<Recorder> recorder)
-    : transport_(transport), recorder_(std::move(recorder)) {}
+Journal::Journal(Transport& transport, std::shared_ptr<Recorder> recorder,
+                 std::shared_ptr<Ledger> ledger)
+    : transport_(transport),
+      recorder_(std::move(recorder)),
+      ledger_(std::move(ledger)) {}
 
 void Journal::begin_call(const Collective& call) {
   if (!recorder_) return;
@@ -49,14 +52,14 @@ void Journal::end(Event& event) {
 
 Journal::Message Journal::send(const Place& place, int peer, const void* data,
                                std::size_t bytes) {
-  ledger_.count_sent(place.phase, bytes);
+  ledger_->count_sent(place.phase, bytes);
   const Event event = begin(EventKind::kSend, place, peer, bytes);
   return {transport_.isend(peer, data, bytes), event};
 }
 
 Journal::Message Journal::receive(const Place& place, int peer, void* data,
                                   std::size_t bytes) {
-  ledger_.count_received(place.phase, bytes);
+  ledger_->count_received(place.phase, bytes);
   const Event event = begin(EventKind::kReceive, place, peer, bytes);
   return {transport_.irecv(peer, data, bytes), event};
 }

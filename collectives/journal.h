@@ -39,12 +39,14 @@ class Journal {
     Event event_{};
   };
 
-  // The transport must outlive it. No recorder: nothing is recorded.
-  Journal(Transport& transport, std::shared_ptr<Recorder> recorder);
+  // The transport must outlive it. No recorder: nothing is recorded. Several
+  // may share a ledger.
+  Journal(Transport& transport, std::shared_ptr<Recorder> recorder,
+          std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>());
 
   Transport& transport() const { return transport_; }
   Recorder* recorder() const { return recorder_.get(); }
-  Ledger& ledger() { return ledger_; }
+  Ledger& ledger() { return *ledger_; }
 
   // All that follows is part of this call; whether it is recorded is decided
   // here, for all of it.
@@ -74,7 +76,7 @@ class Journal {
 
   Transport& transport_;
   std::shared_ptr<Recorder> recorder_;
-  Ledger ledger_;
+  std::shared_ptr<Ledger> ledger_;
   bool recording_ = false;  // the call that goes on
   Event call_{};
 };

@@ -40,7 +40,9 @@ class TraceTest(job.JobTest):
         other = document["otherData"]
         self.assertEqual(other["unpaired_messages"], 0)
         for rank in other["ranks"]:
-            self.assertEqual((rank["dropped"], len(rank["clock"])), (0, 2))
+            self.assertEqual(rank["dropped"], 0)
+            # When the communicator was made, and at the end.
+            self.assertGreaterEqual(len(rank["clock"]), 2)
             self.assertIn("all-gather", rank["ledger"])
         self.assertGreater(other["ranks"][1]["clock"][0]["error_ns"], 0)
 
