@@ -44,8 +44,9 @@ struct Shape {
 // of several run side by side, and beside what the receiver computes. A message
 // over the slow link takes up the ways at both ends for as long as it takes.
 // Nothing is ever done too early. What it takes `inner` to carry a message
-// comes on top: where that is small, latencies from 100 microseconds on, and
-// bandwidths, are met within 5 % (bench/shape_check, on cores that are free).
+// comes on top. Where that is small and cores are free, latencies from 100
+// microseconds on, and bandwidths, are meant to be met within 5 %;
+// bench/shape_check measures it.
 //
 // No thread is started. A wait yields the core at first and just before its
 // end, and sleeps in between. Throws Error for a time outside 0 .. 1e9 seconds,

@@ -76,7 +76,7 @@ class CommandTest(job.JobTest):
             "or cpu", "train", "--device", "cuda")
         self.assert_line(
             "--comm solo is for one rank, but Open MPI started 2: expected "
-            "ring or mpi", "train", "--comm", "solo", ranks=2)
+            "auto, ring or mpi", "train", "--comm", "solo", ranks=2)
 
     def test_batch(self):
         self.assert_line(
