@@ -82,7 +82,7 @@ class TrainTest(job.JobTest):
             r"augmentation on\n"
             r"batch     8 in all, 4 per rank on 2 ranks; 3 steps, 0.00 epochs\n"
             r"rate      0.05 \(--lr, not scaled\), cosine\n"
-            r"gradients ring, in \d+ buckets \(--bucket-mb 25\)\n"
+            r"gradients auto, in \d+ buckets \(--bucket-mb 25\)\n"
             + rank.format(0) + rank.format(1)
             + (r"warning   .+\n" if cores < 2 else "") +
             r"epoch 1  step 3/3  loss [\d.]+  [\d.]+ images/s  0s left\n"
@@ -103,8 +103,9 @@ class TrainTest(job.JobTest):
         known = re.findall(r"^  (?:-\w,)?--([a-z-]+)",
                            self.run_job("train", "--help"), re.MULTILINE)
         self.assertEqual(
-            options.keys() - {"ranks"},
-            {name.replace("-", "_") for name in known} - {"help"})
+            options.keys() - {"ranks", "trace_first", "trace_last"},
+            {name.replace("-", "_") for name in known}
+            - {"help", "trace_steps"})
         for name, value in (("model", "resnet20"), ("steps", STEPS),
                             ("batch_size", BATCH), ("ranks", 2),
                             ("comm", "auto"), ("threads", 1),
