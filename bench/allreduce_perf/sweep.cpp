@@ -222,12 +222,12 @@ void Sweep::check(const Arm& arm, Placement& placement) {
       backend.clear_ledger();
       backend.run(arm.call);
       const Ledger* ledger = backend.ledger();
-      // What auto leaves to MPI is in no ledger.
-      if (ledger && (ranks == 1 || ledger->total().messages_sent > 0)) {
-        placement.sent =
-            combined(*control_, static_cast<double>(ledger->total().bytes_sent),
-                     ReduceOp::kMax);
-      }
+      const double sent =
+          combined(*control_,
+                   ledger ? static_cast<double>(ledger->total().bytes_sent) : 0,
+                   ReduceOp::kMax);
+      // What MPI sends, also for auto, is in no ledger.
+      if (sent > 0) placement.sent = sent;
       const Result result{arm.call, arm.call.output, rank, ranks};
       if (kind == Values::kExact) {
         placement.wrong +=
