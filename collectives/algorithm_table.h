@@ -35,7 +35,8 @@ class AlgorithmTable {
   AlgorithmTable(std::vector<AlgorithmChoice> choices,
                  const std::string& source);
 
-  // Measured on one host with two cores; see docs/results.md.
+  // MPI's for small arrays, and the ring from 16 MiB on, where it is clearly
+  // faster on one host with two cores. Not tuned: that is for --tune.
   static const AlgorithmTable& built_in();
 
   // Throws Error with the file's name where it cannot be read or is no table.
