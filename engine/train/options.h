@@ -37,7 +37,7 @@ struct TrainOptions {
   bool no_decay_bn_bias = false;
   double label_smoothing = 0;
 
-  std::string comm;  // "auto", "ring", "mpi", "solo", ...
+  std::string comm;        // "auto", "ring", "mpi", "solo", ...
   std::string comm_table;  // of "auto"; empty: the built-in one
   double bucket_mb = 25;
   std::string device = "auto";
