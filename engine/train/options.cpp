@@ -65,20 +65,18 @@ nlohmann::ordered_json to_json(const TrainOptions& options) {
 
 TrainOptions options_from_json(const nlohmann::ordered_json& json) {
   TrainOptions options;
-  std::size_t known = 0;
-  const char* reading = "";
-  try {
-    each_option(options, [&](const char* name, auto& value) {
-      reading = name;
+  nlohmann::ordered_json unknown = json;
+  each_option(options, [&](const char* name, auto& value) {
+    if (unknown.erase(name) == 0) return;
+    try {
       json.at(name).get_to(value);
-      ++known;
-    });
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(fmt::format("option '{}': {}", reading, error.what()));
-  }
-  if (json.size() != known) {
-    throw Error(fmt::format("{} options, expected the {} of this program",
-                            json.size(), known));
+    } catch (const nlohmann::json::exception& error) {
+      throw Error(fmt::format("option '{}': {}", name, error.what()));
+    }
+  });
+  if (!unknown.empty()) {
+    throw Error(fmt::format("option '{}': this version does not have it",
+                            unknown.begin().key()));
   }
   return options;
 }

@@ -62,7 +62,9 @@ inline constexpr std::size_t kDefaultSteps = 140;
 inline constexpr std::size_t kDefaultBatch = 32;
 
 nlohmann::ordered_json to_json(const TrainOptions& options);
-// Throws an Error that names what is missing, unknown or of another type.
+// Reads what this or an earlier version wrote: an option that it lacks has its
+// default, so a new option's default must be what came before it. Throws an
+// Error that names the option which is unknown or of another type.
 TrainOptions options_from_json(const nlohmann::ordered_json& json);
 
 // What follows from the options once the data and the ranks are known.
