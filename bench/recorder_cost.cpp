@@ -56,13 +56,14 @@ double event_cost(Recorder& recorder) {
   return quantile(passes, 0);
 }
 
-void print_quantiles(const char* what, const std::vector<double>& values,
-                     double unit) {
+void print_estimate(const char* what, const std::vector<double>& values,
+                    double unit) {
+  const Estimate estimate = median_estimate(values);
   fmt::print(
-      "{:<18} {:8.4f} (quartiles {:.4f} to {:.4f}; all {:.4f} to "
+      "{:<18} {:8.4f} (95 % {:.4f} to {:.4f}; all {:.4f} to "
       "{:.4f})\n",
-      what, median(values) * unit, quantile(values, 0.25) * unit,
-      quantile(values, 0.75) * unit, quantile(values, 0) * unit,
+      what, estimate.median * unit, estimate.interval.low * unit,
+      estimate.interval.high * unit, quantile(values, 0) * unit,
       quantile(values, 1) * unit);
 }
 
@@ -95,9 +96,9 @@ void run(const Options& options) {
   if (with->rank() > 0) return;
   fmt::print("{} of {} bytes on {} ranks, {} rounds\n", options.comm,
              options.count * sizeof(float), with->size(), options.rounds);
-  print_quantiles("ms without", off, 1e3);
-  print_quantiles("ms with", on, 1e3);
-  print_quantiles("with / without", ratios, 1);
+  print_estimate("ms without", off, 1e3);
+  print_estimate("ms with", on, 1e3);
+  print_estimate("with / without", ratios, 1);
   fmt::print(
       "{} events per round at {:.0f} ns each: {:.3f} % of the fastest\n",
       events, event_ns,

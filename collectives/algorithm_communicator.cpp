@@ -17,7 +17,7 @@ namespace ringlet {
 namespace {
 
 constexpr const char* kOrdered = "ordered";
-constexpr std::size_t kLargestElement = 8;  // bytes
+constexpr std::size_t kLargestSlice = 1 << 30;
 
 class AlgorithmCollectives final : public HostCollectives {
  public:
@@ -28,14 +28,8 @@ class AlgorithmCollectives final : public HostCollectives {
       : algorithm_(std::move(algorithm)),
         transport_(std::move(transport)),
         journal_(*transport_, options.recorder, std::move(ledger)),
-        scratch_(options.slice_bytes,
-                 algorithm_ == kOrdered
-                     ? std::max(options.window, ordered_window(size()))
-                     : options.window) {
-    if (options.recorder) {
-      options.recorder->add(ringlet::measure_clock(*transport_));
-    }
-  }
+        scratch_(options.slice_bytes, options.window,
+                 algorithm_ == kOrdered ? ordered_slots(size()) : 0) {}
 
   std::string name() const override { return algorithm_; }
   int rank() const override { return transport_->rank(); }
@@ -170,10 +164,7 @@ void check(const std::string& algorithm, const CommunicatorOptions& options) {
     throw Error(fmt::format("unknown all-reduce algorithm '{}', expected {}",
                             algorithm, fmt::join(known, ", ")));
   }
-  if (options.slice_bytes < kLargestElement) {
-    throw Error(fmt::format("slice of {} bytes, expected at least {}",
-                            options.slice_bytes, kLargestElement));
-  }
+  check_slice_bytes(options.slice_bytes, algorithm);
   if (options.window < 1) {
     throw Error("window of 0 slices, expected at least 1");
   }
@@ -188,6 +179,14 @@ const std::vector<std::string>& algorithm_names() {
     return all;
   }();
   return names;
+}
+
+void check_slice_bytes(std::size_t bytes, const std::string& source) {
+  if (bytes < Scratch::kLargestElement || bytes > kLargestSlice) {
+    throw Error(fmt::format("{}: a slice of {} bytes, expected {} to {}",
+                            source, bytes, Scratch::kLargestElement,
+                            kLargestSlice));
+  }
 }
 
 std::unique_ptr<HostCollectives> make_algorithm_collectives(

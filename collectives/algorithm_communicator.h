@@ -14,6 +14,10 @@ namespace ringlet {
 // "ordered".
 const std::vector<std::string>& algorithm_names();
 
+// Throws Error where it is not 8 bytes, the largest element, to 1 GiB; `source`
+// is what the message begins with.
+void check_slice_bytes(std::size_t bytes, const std::string& source);
+
 // A communicator over any transport, whose all-reduce is the algorithm of that
 // name. reduce_scatter and all_gather go round the ring, reduce and broadcast
 // along a binomial tree. Throws Error where the name or an option is none.

@@ -3,8 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -17,7 +19,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kMpi = "mpi";
-constexpr std::size_t kLeastSlice = 8;  // bytes: the largest element
 
 void check_choice(const AlgorithmChoice& choice, const std::string& source) {
   const auto& ours = algorithm_names();
@@ -30,9 +31,7 @@ void check_choice(const AlgorithmChoice& choice, const std::string& source) {
           std::find(ours.begin(), ours.end(), choice.algorithm) != ours.end(),
       "{}: unknown algorithm '{}', expected mpi, {}", source, choice.algorithm,
       fmt::join(ours, ", "));
-  RINGLET_CHECK(choice.slice_bytes >= kLeastSlice,
-                "{}: slice_bytes {}, expected at least {}", source,
-                choice.slice_bytes, kLeastSlice);
+  check_slice_bytes(choice.slice_bytes, source);
 }
 
 ordered_json to_object(const AlgorithmChoice& choice) {
@@ -43,12 +42,23 @@ ordered_json to_object(const AlgorithmChoice& choice) {
   return object;
 }
 
+std::size_t to_count(const ordered_json& object, const char* name,
+                     std::size_t most) {
+  const ordered_json& value = object.at(name);
+  if (value.is_number_unsigned() && value <= most) return value;
+  throw Error(fmt::format("{} is {}, expected a whole number from 0 to {}",
+                          name, value.dump(), most));
+}
+
 AlgorithmChoice to_choice(const ordered_json& object) {
-  AlgorithmChoice choice{object.at("ranks").get<int>(),
-                         object.at("from_bytes").get<std::size_t>(),
-                         object.at("algorithm").get<std::string>()};
+  constexpr std::size_t kMostRanks = std::numeric_limits<int>::max();
+  constexpr std::size_t kMostBytes = std::numeric_limits<std::int64_t>::max();
+  AlgorithmChoice choice{
+      static_cast<int>(to_count(object, "ranks", kMostRanks)),
+      to_count(object, "from_bytes", kMostBytes),
+      object.at("algorithm").get<std::string>()};
   if (object.contains("slice_bytes")) {
-    choice.slice_bytes = object["slice_bytes"].get<std::size_t>();
+    choice.slice_bytes = to_count(object, "slice_bytes", kMostBytes);
   }
   return choice;
 }
@@ -103,7 +113,7 @@ AlgorithmTable AlgorithmTable::read(const std::filesystem::path& file) {
     for (const ordered_json& object : table.at("choices")) {
       choices.push_back(to_choice(object));
     }
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const std::exception& error) {
     throw Error(fmt::format(
         "{} is no table of algorithms: {}; expected what allreduce_perf --tune "
         "writes",

@@ -87,8 +87,9 @@ struct Collective {
 // do not overlap, the input is left as it is. The _async forms run beside the
 // caller. Several may be in flight; they run in the order of the calls. Data
 // must stay untouched until the Work is waited for. Where an exception keeps
-// that from happening, work goes on until the Communicator is destroyed: so the
-// data must outlive it, or come from allocate().
+// that from happening, work goes on until the Communicator is destroyed, and
+// with mpi and auto, whose calls cannot be cancelled, until the process ends:
+// so the data must outlive that, or come from allocate().
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -185,7 +186,8 @@ struct CommunicatorOptions {
   std::size_t slice_bytes = 256 << 10;
   // Slices in flight per rank, each way.
   std::size_t window = 2;
-  // For "auto", which has slices of its own: a file that `allreduce_perf
+  // For "auto", whose rows have slices of their own: a file that
+  // `allreduce_perf
   // --tune` wrote; empty: the built-in table.
   std::string algorithm_table = {};
   // Where our algorithms record what they do (recorder.h), from here on: on all

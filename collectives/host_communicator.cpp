@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "collectives/ledger.h"
+#include "collectives/recorder.h"
 
 namespace ringlet {
 
@@ -10,7 +11,11 @@ HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
     : collectives_(std::move(collectives)),
       progress_([back_end = collectives_.get()](bool urgent) {
         back_end->set_urgent(urgent);
-      }) {}
+      }) {
+  if (Recorder* recorder = collectives_->recorder()) {
+    recorder->add(*collectives_->measure_clock());
+  }
+}
 
 HostCommunicator::~HostCommunicator() {
   if (unwinding_ && !collectives_->cancel()) {

@@ -36,7 +36,8 @@ class HostCollectives {
   virtual std::optional<ClockReading> measure_clock() { return std::nullopt; }
 };
 
-// Adds asynchronous calls to a back end, with one progress thread. A blocking
+// Adds asynchronous calls to a back end, with one progress thread, and the
+// recorder's first reading of the clock. A blocking
 // call with nothing in flight runs on the caller's thread.
 //
 // Destroyed in good order, it finishes what is in flight. Destroyed while an

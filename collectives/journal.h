@@ -21,7 +21,8 @@ struct Place {
 
 // The way of all messages of a communicator to its transport: counts them, and
 // records them if somebody wants it. Without a recorder a message costs two
-// additions; with one, two readings of the clock (25 ns each) and 88 bytes.
+// additions and an empty Event on the stack; with one, two readings of the
+// clock (25 ns each) and the Event's 88 bytes.
 class Journal {
  public:
   // A message in flight, and what is known of it. False where there is none.

@@ -8,12 +8,13 @@
 
 namespace ringlet {
 
-// The back end "mpi": MPI's own MPI_Allreduce, MPI_Bcast and MPI_Barrier, on a
-// communicator of its own: what "ring" is measured against. Starts MPI when
-// needed. Collective, on the main thread.
+// The back end "mpi": MPI's own collectives, on a communicator of its own: what
+// "ring" is measured against. Starts MPI when needed. Collective, on the main
+// thread.
 //
-// MPI counts with an int; larger calls are made in pieces of at most
-// `largest_piece` elements (tests make it small).
+// MPI counts with an int: all_reduce, reduce and broadcast of more elements are
+// made in pieces of at most `largest_piece` (tests make it small);
+// reduce_scatter and all_gather of 2^31 elements per rank and more are refused.
 std::unique_ptr<Communicator> make_mpi_communicator(
     std::size_t largest_piece = std::size_t{1} << 30);
 

@@ -33,7 +33,11 @@ class ProgressThread::Task final : public Work::State {
       ++queue_->waiters;
       queue_->set_urgent(true);
       queue_->finished.wait(lock, [&] { return done_; });
-      if (--queue_->waiters == 0) queue_->set_urgent(false);
+      // With no task left there is nobody to calm, and the caller may have
+      // begun a job of its own.
+      if (--queue_->waiters == 0 && !queue_->tasks.empty()) {
+        queue_->set_urgent(false);
+      }
     }
     if (error_) std::rethrow_exception(error_);
   }

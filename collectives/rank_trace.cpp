@@ -1,6 +1,7 @@
 #include "collectives/rank_trace.h"
 
 #include <type_traits>
+#include <utility>
 
 #include "kernels/runtime/check.h"
 
@@ -32,16 +33,17 @@ std::vector<RankTrace> gather_traces(Communicator& communicator) {
   if (const auto reading = communicator.measure_clock()) {
     recorder->add(*reading);
   }
-  const RankTrace mine{{recorder->events().begin(), recorder->events().end()},
-                       recorder->dropped(),
-                       recorder->clock(),
-                       *communicator.ledger()};
+  RankTrace mine{{recorder->events().begin(), recorder->events().end()},
+                 recorder->dropped(),
+                 recorder->clock(),
+                 *communicator.ledger()};
   recorder->pause(true);
   std::vector<RankTrace> traces;
   // A broadcast where a message to rank 0 would do: there is no such operation,
   // and this is no time to hurry.
   for (int root = 0; root < communicator.size(); ++root) {
-    RankTrace trace = root == communicator.rank() ? mine : RankTrace();
+    RankTrace trace;
+    if (root == communicator.rank()) trace = std::move(mine);
     broadcast(communicator, trace.events, root);
     broadcast(communicator, trace.dropped, root);
     broadcast(communicator, trace.clock, root);

@@ -32,7 +32,7 @@ struct Event {
                // sum of all ranks' data at once
   int bucket;  // Collective::tag
   std::int64_t training_step;
-  std::uint64_t call;  // counts the collectives of the job: 0, 1, ...
+  std::uint64_t call;  // counts those of the job that are ours: 0, 1, ...
   std::size_t step, chunk, slice;
   // That travelled or were combined; of a call: of its `count` elements.
   std::size_t bytes;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "collectives/journal.h"
@@ -11,15 +12,19 @@
 namespace ringlet {
 
 // What a schedule is carried out with, made once and used for every call: room
-// for `window` slices that have arrived and are not added yet. Small enough to
-// stay in the core's cache.
+// for `window` slices that have arrived and are not added yet, or for more
+// where an algorithm wants `slots`. Small enough to stay in the core's cache.
 struct Scratch {
-  Scratch(std::size_t slice, std::size_t slices_in_flight)
-      : slice_bytes(slice),
-        window(slices_in_flight),
-        memory(Buffer::allocate(slice * slices_in_flight)) {}
+  // Of any dtype.
+  static constexpr std::size_t kLargestElement = 8;
 
-  std::size_t slice_bytes;  // at least one element of any dtype
+  Scratch(std::size_t slice, std::size_t slices_in_flight,
+          std::size_t slots = 0)
+      : slice_bytes(slice / kLargestElement * kLargestElement),
+        window(slices_in_flight),
+        memory(Buffer::allocate(slice_bytes * std::max(window, slots))) {}
+
+  std::size_t slice_bytes;  // whole elements; at least one
   std::size_t window;       // at least 1
   Buffer memory;
 };

@@ -10,7 +10,9 @@
 #include "collectives/algorithm_communicator.h"
 #include "collectives/chrome_trace.h"
 #include "collectives/mpi_communicator.h"
+#include "collectives/mpi_scope.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/threads.h"
 
 namespace ringlet {
 namespace {
@@ -53,8 +55,9 @@ class BareMpi final : public Communicator {
   std::unique_ptr<HostCollectives> mpi_;
 };
 
+// Of mpi:N; 0: MPI's choice, or not MPI.
 int algorithm_of(const Spec& spec) {
-  return spec.argument.empty() ? 0 : std::atoi(spec.argument.c_str());
+  return spec.name == "mpi" ? std::atoi(spec.argument.c_str()) : 0;
 }
 
 }  // namespace
@@ -78,7 +81,7 @@ void check_backend(const std::string& text) {
   if (spec.argument.empty()) return;
   if (spec.ours()) {
     parse_bytes(spec.argument);
-  } else if (spec.name != "mpi" || algorithm_of(spec) < 1 ||
+  } else if (algorithm_of(spec) < 1 ||
              algorithm_of(spec) > kOpenMpiAlgorithms) {
     throw Error(fmt::format(
         "--backends: '{}', expected a slice behind ours, or 1 to {} behind mpi",
@@ -86,7 +89,19 @@ void check_backend(const std::string& text) {
   }
 }
 
+std::string first_of_ours(const std::vector<std::string>& specs) {
+  for (const std::string& text : specs) {
+    if (Spec(text).ours()) return text;
+  }
+  throw Error(fmt::format("--trace: expected one of {} among --backends",
+                          fmt::join(algorithm_names(), ", ")));
+}
+
 void prepare_backends(const std::vector<std::string>& specs) {
+  // Nothing computes beside the calls, so MPI waits as it does in a program of
+  // its own: it spins, unless ranks share cores.
+  const bool shared = launch_info().local_size > host_cores();
+  setenv("OMPI_MCA_mpi_yield_when_idle", shared ? "1" : "0", 0);
   for (const std::string& text : specs) {
     if (algorithm_of(Spec(text)) > 0) return prepare_open_mpi_algorithms();
   }
@@ -107,15 +122,7 @@ std::unique_ptr<Communicator> make_backend(const std::string& text,
 }
 
 void write_trace(const PerfOptions& options) {
-  const auto& all = options.backends;
-  const auto ours = std::find_if(all.begin(), all.end(), [](const auto& text) {
-    return Spec(text).ours();
-  });
-  if (ours == all.end()) {
-    throw Error(fmt::format("--trace: expected one of {} among --backends",
-                            fmt::join(algorithm_names(), ", ")));
-  }
-  const Spec spec(*ours);
+  const Spec spec(first_of_ours(options.backends));
   CommunicatorOptions recorded;
   recorded.recorder = std::make_shared<Recorder>();
   if (!spec.argument.empty()) recorded.slice_bytes = parse_bytes(spec.argument);

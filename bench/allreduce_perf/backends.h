@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bench/allreduce_perf/options.h"
 #include "collectives/communicator.h"
@@ -20,6 +21,9 @@ std::string backend_help();
 // Throws Error where `spec` is none of them.
 void check_backend(const std::string& spec);
 
+// The first that is one of our algorithms. Throws Error where none is.
+std::string first_of_ours(const std::vector<std::string>& specs);
+
 // To be called before MPI starts: what Open MPI must be told by then.
 void prepare_backends(const std::vector<std::string>& specs);
 
@@ -28,8 +32,8 @@ std::unique_ptr<Communicator> make_backend(const std::string& spec,
                                            const PerfOptions& options);
 
 // One all-reduce of the largest size by the first of our algorithms among
-// --backends, recorded into the file of --trace. Throws Error where none is
-// ours, or the file cannot be written. Collective.
+// --backends, recorded into the file of --trace. Throws Error where it cannot
+// be written. Collective.
 void write_trace(const PerfOptions& options);
 
 }  // namespace ringlet

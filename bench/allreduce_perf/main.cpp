@@ -18,7 +18,7 @@
 #include "bench/allreduce_perf/tune.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
-#include "kernels/runtime/error.h"
+#include "engine/parallel/agreement.h"
 #include "kernels/runtime/threads.h"
 
 namespace ringlet {
@@ -33,20 +33,6 @@ std::string this_rank() {
                      launch_info().rank, getpid(), host, allowed_core_count());
 }
 
-// Every rank's line, of at most this length.
-std::vector<std::string> gather(Communicator& ranks, const std::string& own) {
-  constexpr std::size_t kLength = 160;
-  std::vector<char> lines(kLength * static_cast<std::size_t>(ranks.size()));
-  char* mine = lines.data() + kLength * static_cast<std::size_t>(ranks.rank());
-  std::snprintf(mine, kLength, "%s", own.c_str());
-  ranks.all_gather(mine, lines.data(), kLength, Dtype::kU8);
-  std::vector<std::string> all;
-  for (int rank = 0; rank < ranks.size(); ++rank) {
-    all.emplace_back(lines.data() + kLength * static_cast<std::size_t>(rank));
-  }
-  return all;
-}
-
 std::string command_line(int argc, char** argv, int ranks) {
   std::string text = fmt::format("mpirun -np {} allreduce_perf", ranks);
   for (int i = 1; i < argc; ++i) text += fmt::format(" {}", argv[i]);
@@ -56,14 +42,13 @@ std::string command_line(int argc, char** argv, int ranks) {
 int run(int argc, char** argv) {
   PerfOptions options;
   if (!parse_perf_options(argc, argv, options)) return 0;
-  if (!options.tune_file.empty()) prepare_tuning(options);
   prepare_backends(options.backends);
   const auto mpi = start_mpi();
   Sweep sweep(options);
   Communicator& control = sweep.control();
   RunFacts facts{
-      gather(control, this_rank()), command_line(argc, argv, control.size()),
-      mpi_version(),
+      gather_text(control, this_rank()),
+      command_line(argc, argv, control.size()), mpi_version(),
       fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))};
   std::optional<Report> report;
   if (control.rank() == 0) report.emplace(options, facts);
@@ -73,7 +58,6 @@ int run(int argc, char** argv) {
     rows.insert(rows.end(), found.begin(), found.end());
     if (report) report->rows(found);
   });
-  if (!options.trace_file.empty()) write_trace(options);
   int status = 0;
   if (report) {
     report->models(fit_models(rows, measure_gamma()));
@@ -81,6 +65,7 @@ int run(int argc, char** argv) {
     status = report->any_wrong() ? kWrong : report->any_useless() ? kNoisy : 0;
     if (!options.tune_file.empty()) write_table(options.tune_file, rows);
   }
+  if (!options.trace_file.empty()) write_trace(options);
   control.broadcast(&status, sizeof status, 0);
   return status;
 }
@@ -92,10 +77,6 @@ int main(int argc, char** argv) {
   try {
     return ringlet::run(argc, argv);
   } catch (const std::exception& error) {
-    const ringlet::LaunchInfo self = ringlet::launch_info();
-    if (self.rank == 0 || self.size == 1) {
-      fmt::print(stderr, "allreduce_perf: {}\n", error.what());
-    }
-    ringlet::abort_job(1);
+    ringlet::end_job("allreduce_perf", error);
   }
 }

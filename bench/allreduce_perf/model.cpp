@@ -46,13 +46,18 @@ std::optional<Cost> cost_of(const std::string& backend, int ranks) {
   if (name == "recursive_doubling") {
     const bool power = std::has_single_bit(static_cast<unsigned>(ranks));
     const double steps = power ? rounds : rounds + 1;
-    return Cost{steps, steps, power ? rounds : rounds};
+    return Cost{steps, steps, rounds};
   }
   return {};
 }
 
 double CostModel::expected(std::size_t bytes) const {
   return predict(fit, regressors(*cost_of(backend, ranks), bytes));
+}
+
+double CostModel::adding_per_sent() const {
+  const Cost cost = *cost_of(backend, ranks);
+  return gamma * cost.added / cost.sent;
 }
 
 double measure_gamma() {
@@ -98,8 +103,8 @@ std::vector<CostModel> fit_models(const std::vector<Row>& rows, double gamma) {
                     0,
                     (*least)->bytes,
                     (*most)->bytes};
-    model.beta = std::max(
-        0.0, model.fit.coefficients[1] - gamma * cost.added / cost.sent);
+    model.beta =
+        std::max(0.0, model.fit.coefficients[1] - model.adding_per_sent());
     models.push_back(model);
   }
   return models;
@@ -108,14 +113,15 @@ std::vector<CostModel> fit_models(const std::vector<Row>& rows, double gamma) {
 std::string describe(const CostModel& model) {
   return fmt::format(
       "# Model of {} on {} ranks: alpha {:.3g} us per message (95 %: {}), "
-      "beta + adding {:.3g} ns/KiB (95 %: {}), of which adding a received "
-      "byte {:.3g} ns/KiB; it misses the measured times by {:.0f} % in the "
-      "median, {:.0f} % at worst",
+      "beta + adding {:.3g} ns per KiB sent (95 %: {}), of which adding "
+      "{:.3g}; "
+      "it misses the measured times by {:.0f} % in the median, {:.0f} % at "
+      "worst",
       model.backend, model.ranks, model.alpha() * kMicro,
       interval_text(model.fit.intervals[0], kMicro),
       model.fit.coefficients[1] * kGiga * 1024,
       interval_text(model.fit.intervals[1], kGiga * 1024),
-      model.gamma * kGiga * 1024, 100 * model.fit.relative_error,
+      model.adding_per_sent() * kGiga * 1024, 100 * model.fit.relative_error,
       100 * model.fit.worst_error);
 }
 

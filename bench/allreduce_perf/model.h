@@ -9,8 +9,9 @@
 
 namespace ringlet {
 
-// What an all-reduce of S bytes costs its busiest rank, as docs/algorithms.md
-// has it: messages one after the other, and bytes sent and added, over S.
+// What an all-reduce of S bytes costs along its longest chain, as
+// docs/algorithms.md has it: messages one after the other, and the bytes in
+// them and those added, over S.
 struct Cost {
   double steps;
   double sent;
@@ -32,6 +33,8 @@ struct CostModel {
   std::size_t least_bytes, most_bytes;  // what it was fitted to
 
   double alpha() const { return fit.coefficients[0]; }
+  // Seconds of adding per byte sent.
+  double adding_per_sent() const;
   // Seconds for S bytes here.
   double expected(std::size_t bytes) const;
 };
@@ -39,7 +42,8 @@ struct CostModel {
 // Seconds per byte that `reduce` takes on arrays of a slice in cache.
 double measure_gamma();
 
-// For each back end that has a Cost, and at least three sizes.
+// For each back end that has a Cost and at least three rows, of more than one
+// size.
 std::vector<CostModel> fit_models(const std::vector<Row>& rows, double gamma);
 
 // For people: the coefficients with their intervals and what the model misses.

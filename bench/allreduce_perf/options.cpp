@@ -8,6 +8,9 @@
 #include <utility>
 
 #include "bench/allreduce_perf/backends.h"
+#include "bench/allreduce_perf/tune.h"
+#include "collectives/mpi_scope.h"
+#include "engine/parallel/agreement.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -23,20 +26,27 @@ constexpr std::array kKinds{CollectiveKind::kAllReduce,
                             CollectiveKind::kAllGather, CollectiveKind::kReduce,
                             CollectiveKind::kBroadcast};
 
-// nccl-tests' options that mean nothing here, and why.
-constexpr std::pair<const char*, const char*> kRefused[] = {
-    {"-t,--nthreads", "a rank communicates with one thread: start more ranks"},
-    {"-g,--ngpus", "data lie in host memory: start more ranks"},
-    {"-m,--agg_iters", "host collectives are not aggregated"},
-    {"-N,--run_cycles", "repeat the command instead"},
-    {"-p,--parallel_init", "there is one rank per process"},
-    {"-G,--cudagraph", "data lie in host memory"},
-    {"-R,--local_register", "data lie in host memory"},
-    {"-D,--device_implementation", "data lie in host memory"},
-    {"-V,--device_cta_count", "data lie in host memory"},
-    {"-M,--memory", "see the memory limit that every run prints"},
-    {"-u,--unalign", "arrays are aligned to 64 bytes"},
-    {"-K,--per_iter_skip", "-w has the iterations that do not count"},
+// nccl-tests' options that mean nothing here, the value that asks for what is
+// done anyway, and why no other will do.
+struct Refused {
+  const char* names;
+  const char* accepted;
+  const char* reason;
+};
+constexpr Refused kRefused[] = {
+    {"-t,--nthreads", "1",
+     "a rank communicates with one thread: start more ranks"},
+    {"-g,--ngpus", "1", "data lie in host memory: start more ranks"},
+    {"-m,--agg_iters", "1", "host collectives are not aggregated"},
+    {"-N,--run_cycles", "1", "repeat the command instead"},
+    {"-p,--parallel_init", "0", "there is one rank per process"},
+    {"-G,--cudagraph", "0", "data lie in host memory"},
+    {"-R,--local_register", "0", "data lie in host memory"},
+    {"-D,--device_implementation", "0", "data lie in host memory"},
+    {"-V,--device_cta_count", "", "data lie in host memory"},
+    {"-M,--memory", "0", "see the memory limit that every run prints"},
+    {"-u,--unalign", "0", "arrays are aligned to 64 bytes"},
+    {"-K,--per_iter_skip", "0", "-w has the iterations that do not count"},
 };
 
 // The value whose name is `text`, or Error with all names.
@@ -121,9 +131,11 @@ void add_measurement(CLI::App& app, PerfOptions& o) {
   app.add_option("-n,--iters", o.iterations, "Samples of each row")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option("-w,--warmup_iters", o.warmup, "Samples that do not count")
+  app.add_option("-w,--warmup_iters", o.warmup,
+                 "Samples that do not count; without any, each sample is one "
+                 "call")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(CLI::Range(0, 1 << 20));
   app.add_option("-c,--check", o.checks, "Times that results are checked")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
@@ -178,11 +190,13 @@ void add_output(CLI::App& app, PerfOptions& o, Texts& texts) {
 
 void add_refused(CLI::App& app) {
   app.option_defaults()->group("");
-  for (const auto& [names, reason] : kRefused) {
+  for (const Refused& option : kRefused) {
     app.add_option_function<std::string>(
-        names, [names = names, reason = reason](const std::string&) {
+        option.names, [&option](const std::string& value) {
+          if (value == option.accepted) return;
           throw Error(fmt::format("{} is nccl-tests', not ours: {}",
-                                  std::string(names).substr(0, 2), reason));
+                                  std::string(option.names).substr(0, 2),
+                                  option.reason));
         });
   }
 }
@@ -217,6 +231,9 @@ void take(const Texts& texts, PerfOptions& o) {
   o.format = named("--format", texts.format, kFormats, [&](Format format) {
     return kFormatNames[static_cast<int>(format)];
   });
+  const bool moves_only = o.kind == CollectiveKind::kAllGather ||
+                          o.kind == CollectiveKind::kBroadcast;
+  if (moves_only) o.ops = {ReduceOp::kSum};
   o.link_latency = texts.latency * 1e-6;
   o.link_bandwidth = texts.bandwidth * 1e9;
   for (const std::string& backend : o.backends) check_backend(backend);
@@ -229,6 +246,11 @@ void take(const Texts& texts, PerfOptions& o) {
       o.backends.end()) {
     throw Error(
         fmt::format("--baseline: {}, expected one of --backends", o.baseline));
+  }
+  if (!o.trace_file.empty()) first_of_ours(o.backends);
+  if (!o.tune_file.empty()) prepare_tuning(o);
+  if (o.predict_ranks > 0 && o.format != Format::kTable) {
+    throw Error("--predict: expected --format table, which prints it");
   }
   if (o.format == Format::kOsu && o.backends.size() > 1) {
     throw Error(
@@ -250,15 +272,19 @@ bool parse_perf_options(int argc, char** argv, PerfOptions& options) {
   add_measurement(app, options);
   add_output(app, options, texts);
   add_refused(app);
+  // Every rank has the same command line, and so the same error.
   try {
     app.parse(argc, argv);
+    take(texts, options);
   } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+    if (launch_info().rank == 0) std::fputs(app.help().c_str(), stdout);
     return false;
   } catch (const CLI::ParseError& error) {
-    throw Error(fmt::format("{}; see allreduce_perf --help", error.what()));
+    throw SharedError(
+        fmt::format("{}; see allreduce_perf --help", error.what()));
+  } catch (const Error& error) {
+    throw SharedError(error.what());
   }
-  take(texts, options);
   return true;
 }
 

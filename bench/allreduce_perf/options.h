@@ -11,7 +11,9 @@ namespace ringlet {
 
 enum class Format { kTable, kCsv, kJson, kOsu };
 
-// What allreduce_perf was asked for. Letters and meanings are nccl-tests'.
+// What allreduce_perf was asked for. Letters and their meanings are
+// nccl-tests', except that a collective is chosen by --op and not by the
+// program.
 struct PerfOptions {
   CollectiveKind kind = CollectiveKind::kAllReduce;
   std::vector<std::string> backends{"ring", "mpi"};

@@ -36,11 +36,11 @@ std::string op_name(const Row& row) {
   return reduces ? name_of(row.op) : "none";
 }
 
-double spread(const Estimate& estimate) {
+std::string spread_text(const Estimate& estimate) {
+  const auto [low, high] = estimate.interval;
   return bounded(estimate.interval)
-             ? (estimate.interval.high - estimate.interval.low) / 2 /
-                   estimate.median
-             : 0;
+             ? fmt::format("{:.1f}", 50 * (high - low) / estimate.median)
+             : "N/A";
 }
 
 std::string ratio_text(const Row& row) {
@@ -224,8 +224,7 @@ void Report::table_row(const Row& row) const {
       row.bytes, row.count, nccl_name(row.dtype), op_name(row), row.root,
       placement_text(row.out_of_place, row, options_),
       placement_text(row.in_place, row, options_), row.backend,
-      fmt::format("{:.1f}", 100 * spread(row.in_place.time)),
-      number(row.in_place.p99 * kMicro, 7),
+      spread_text(row.in_place.time), number(row.in_place.p99 * kMicro, 7),
       row.in_place.ulp < 0 ? "N/A" : fmt::format("{:.2g}", row.in_place.ulp),
       row.wire() < 0 ? "N/A" : fmt::format("{:.3g}", row.wire()),
       fmt::format("{:.0f}", 100 * row.share_of_limit()), ratio_text(row),
@@ -256,11 +255,7 @@ void Report::rows(const std::vector<Row>& rows) {
 
 void Report::models(const std::vector<CostModel>& models) { models_ = models; }
 
-bool Report::any_wrong() const {
-  return std::any_of(rows_.begin(), rows_.end(), [](const Row& row) {
-    return row.in_place.wrong > 0 || row.out_of_place.wrong > 0;
-  });
-}
+bool Report::any_wrong() const { return totals().wrong > 0; }
 
 bool Report::any_useless() const {
   return std::any_of(rows_.begin(), rows_.end(), [this](const Row& row) {
@@ -269,14 +264,25 @@ bool Report::any_useless() const {
   });
 }
 
+Report::Totals Report::totals() const {
+  Totals all;
+  std::size_t placements = 0;
+  for (const Row& row : rows_) {
+    for (const Placement* p : {&row.out_of_place, &row.in_place}) {
+      if (p->times.empty()) continue;
+      all.wrong += std::max(0.0, p->wrong);
+      all.bus_bandwidth += row.bus_bandwidth(*p);
+      ++placements;
+    }
+  }
+  if (placements > 0) all.bus_bandwidth /= static_cast<double>(placements);
+  return all;
+}
+
 std::string Report::json() const {
   ordered_json rows = ordered_json::array();
-  double wrong = 0;
-  for (const Row& row : rows_) {
-    rows.push_back(to_json(row));
-    wrong += std::max(0.0, row.in_place.wrong) +
-             std::max(0.0, row.out_of_place.wrong);
-  }
+  for (const Row& row : rows_) rows.push_back(to_json(row));
+  const Totals all = totals();
   ordered_json models = ordered_json::array();
   for (const CostModel& model : models_) {
     models.push_back({{"backend", model.backend},
@@ -287,7 +293,7 @@ std::string Report::json() const {
                       {"relative_error", model.fit.relative_error},
                       {"worst_error", model.fit.worst_error}});
   }
-  const ordered_json all{
+  const ordered_json report{
       {"version", kJsonVersion},
       {"start_time", facts_.start_time},
       {"args", facts_.command},
@@ -295,24 +301,17 @@ std::string Report::json() const {
       {"devices", facts_.ranks},
       {"results", rows},
       {"models", models},
-      {"out_of_bounds", {{"count", wrong}, {"okay", wrong == 0}}}};
-  return all.dump(1);
+      {"out_of_bounds", {{"count", all.wrong}, {"okay", all.wrong == 0}}},
+      {"average_bus_bandwidth", all.bus_bandwidth}};
+  return report.dump(1);
 }
 
 void Report::finish() {
   if (options_.format == Format::kTable) {
-    double wrong = 0, bandwidth = 0, placements = 0;
-    for (const Row& row : rows_) {
-      for (const Placement* p : {&row.out_of_place, &row.in_place}) {
-        if (p->times.empty()) continue;
-        wrong += std::max(0.0, p->wrong);
-        bandwidth += row.bus_bandwidth(*p);
-        ++placements;
-      }
-    }
+    const Totals all = totals();
     fmt::print("# {:<20} : {:g} {}\n# {:<20} : {:g} \n", "Out of bounds values",
-               wrong, wrong == 0 ? "OK" : "FAILED", "Avg bus bandwidth",
-               placements > 0 ? bandwidth / placements : 0);
+               all.wrong, all.wrong == 0 ? "OK" : "FAILED", "Avg bus bandwidth",
+               all.bus_bandwidth);
     const Row& last = rows_.back();
     fmt::print(
         "# Memory limit per rank at {} bytes: read {:.1f}, copy {:.1f}, "
@@ -330,6 +329,11 @@ void Report::finish() {
       if (options_.predict_ranks > 0) {
         fmt::print("{}\n", prediction(model, options_));
       }
+    }
+    if (options_.predict_ranks > 0 && models_.empty()) {
+      fmt::print(
+          "# No prediction: expected all-reduce by one of our algorithms at "
+          "three sizes or more.\n");
     }
     if (any_useless()) {
       fmt::print("# The machine was too noisy for rows marked useless.\n");

@@ -32,6 +32,12 @@ class Report {
   void table_row(const Row& row) const;
   std::string json() const;
 
+  struct Totals {
+    double wrong = 0;
+    double bus_bandwidth = 0;  // the mean of all rows and placements
+  };
+  Totals totals() const;
+
   const PerfOptions& options_;
   RunFacts facts_;
   std::vector<Row> rows_;

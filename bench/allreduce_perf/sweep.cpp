@@ -111,7 +111,8 @@ void Sweep::run(const std::function<void(const std::vector<Row>&)>& ready) {
     for (const ReduceOp op : options_.ops) {
       // What cannot be is passed over in a list of all, and refused alone.
       const bool mean_of_integers = op == ReduceOp::kAvg && !is_floating(dtype);
-      if (mean_of_integers && options_.ops.size() > 1) continue;
+      const bool listed = options_.ops.size() > 1 || options_.dtypes.size() > 1;
+      if (mean_of_integers && listed) continue;
       for (const int root : roots) {
         for (const std::size_t bytes : sizes_of(options_)) {
           Row what;
@@ -180,10 +181,11 @@ double Sweep::now() const {
 
 double Sweep::sample(const Arm& arm, std::size_t calls) {
   Communicator& backend = *backends_[arm.backend];
-  if (options_.blocking == 3) control_->barrier();
   double seconds = 0;
   for (std::size_t i = 0; i < calls; ++i) {
     rewrite(arm.written, arm.written_bytes, arm.call.dtype);
+    // Behind it: else a rank that is slow to write would make others wait.
+    if (i == 0 && options_.blocking == 3) control_->barrier();
     const double start = now();
     backend.run(arm.call);
     if (options_.blocking == 1) control_->barrier();
@@ -207,7 +209,7 @@ std::size_t Sweep::calibrate(const std::vector<Arm>& arms) {
       std::clamp(kSampleSeconds / std::max(shared, kTick), 1.0, kMostCalls));
 }
 
-void Sweep::check(const Arm& arm, Placement& placement) {
+void Sweep::check(const Arm& arm, std::size_t bytes, Placement& placement) {
   placement.wrong = placement.ulp = 0;
   const int rank = control_->rank(), ranks = control_->size();
   for (std::size_t i = 0; i < options_.checks; ++i) {
@@ -215,6 +217,8 @@ void Sweep::check(const Arm& arm, Placement& placement) {
       if (kind == Values::kReal && !is_floating(arm.call.dtype)) continue;
       const bool sum = arm.call.op == ReduceOp::kSum;
       if (kind == Values::kReal && !sum) continue;
+      // What the back end before has left would be right.
+      std::memset(output_.data(), 0xFF, bytes);
       fill(arm.written, arm.written_bytes / size_of(arm.call.dtype),
            arm.call.dtype, arm.call.op, kind, rank, ranks);
       control_->barrier();
@@ -261,7 +265,7 @@ std::vector<Row> Sweep::measure(const Row& what) {
   control_->barrier();
   const MemoryLimit before = measure_memory_limit(limit_bytes, kLimitRepeats);
   if (options_.checks > 0) {
-    for (const Arm& arm : arms) check(arm, placement(arm));
+    for (const Arm& arm : arms) check(arm, what.bytes, placement(arm));
   }
   const std::size_t calls = calibrate(arms);
   for (std::size_t i = 0; i < options_.iterations; ++i) {

@@ -70,7 +70,7 @@ class Sweep {
   std::vector<Arm> make_arms(const Row& what);
   double sample(const Arm& arm, std::size_t calls);
   std::size_t calibrate(const std::vector<Arm>& arms);
-  void check(const Arm& arm, Placement& placement);
+  void check(const Arm& arm, std::size_t bytes, Placement& placement);
   void finish(Row& row) const;
   double now() const;
 

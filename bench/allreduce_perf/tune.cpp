@@ -1,8 +1,11 @@
 #include "bench/allreduce_perf/tune.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fstream>
 
+#include "collectives/algorithm_communicator.h"
 #include "collectives/algorithm_table.h"
 #include "kernels/runtime/check.h"
 
@@ -25,9 +28,8 @@ AlgorithmChoice choice_of(const Row& row, std::size_t from_bytes) {
 const Row& best_of(const std::vector<const Row*>& rows) {
   const Row* best = nullptr;
   for (const Row* row : rows) {
-    if (row->backend == kMpi && best == nullptr) best = row;
+    if (row->backend == kMpi) best = row;
   }
-  RINGLET_CHECK(best != nullptr, "--tune: expected mpi among --backends");
   for (const Row* row : rows) {
     const bool surely = row->ratio.interval.high < 1;
     if (surely && row->ratio.median < best->ratio.median) best = row;
@@ -42,6 +44,26 @@ void prepare_tuning(PerfOptions& options) {
   if (options.backends == usual.backends) {
     options.backends = {"mpi", "recursive_doubling", "ring:128K", "ring:256K",
                         "ring:1M"};
+  }
+  bool mpi = false;
+  for (const std::string& backend : options.backends) {
+    const std::string name = backend.substr(0, backend.find(':'));
+    const auto& ours = algorithm_names();
+    mpi |= backend == kMpi;
+    if (backend != kMpi &&
+        std::find(ours.begin(), ours.end(), name) == ours.end()) {
+      throw Error(fmt::format(
+          "--tune: '{}' among --backends, expected what a table can have: mpi, "
+          "{}",
+          backend, fmt::join(ours, ", ")));
+    }
+  }
+  if (!mpi) throw Error("--tune: expected mpi among --backends");
+  if (options.kind != CollectiveKind::kAllReduce || options.dtypes.size() > 1 ||
+      options.ops.size() > 1) {
+    throw Error(
+        "--tune: expected all_reduce of one datatype by one operation, which a "
+        "table is about");
   }
   options.baseline = kMpi;
   if (options.min_bytes == usual.min_bytes &&
@@ -78,9 +100,14 @@ void write_table(const std::filesystem::path& file,
     found.push_back(next);
   }
   choices.insert(choices.end(), found.begin(), found.end());
-  std::ofstream out(file);
+  // The other ranks' choices in the file outlive a full disk.
+  const std::filesystem::path written = file.string() + ".tmp";
+  std::ofstream out(written);
   out << AlgorithmTable(choices, "--tune").to_json() << '\n';
-  if (!out.flush()) {
+  out.close();
+  std::error_code failed;
+  if (out) std::filesystem::rename(written, file, failed);
+  if (!out || failed) {
     throw Error(fmt::format("--tune: cannot write {}", file.string()));
   }
 }

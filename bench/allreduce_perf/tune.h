@@ -9,7 +9,7 @@
 namespace ringlet {
 
 // The sizes and back ends that --tune measures, where the command line has not
-// its own.
+// its own. Throws Error where it asks for what no table can have.
 void prepare_tuning(PerfOptions& options);
 
 // Writes the table of algorithms that the rows speak for: MPI's own, but from

@@ -180,7 +180,8 @@ double worst_ulp(const Result& result) {
   return with_type(result.call.dtype, [&]<typename T>() {
     const auto* data = static_cast<const T*>(result.data);
     const std::size_t count = elements_of(result);
-    const std::size_t stride = std::max<std::size_t>(1, count / kUlpElements);
+    const std::size_t stride =
+        std::max<std::size_t>(1, (count + kUlpElements - 1) / kUlpElements);
     double worst = 0;
     for (std::size_t i = 0; i < count; i += stride) {
       worst = std::max(

@@ -2,9 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <sstream>
+#include <thread>
+
+#include "collectives/mpi_scope.h"
 
 namespace ringlet {
 namespace {
@@ -35,6 +41,15 @@ std::optional<std::pair<std::string, std::string>> first_difference(
   return std::pair{line_a, line_b};
 }
 
+// Who this is; rank 0 where the launcher's account of it is the error.
+LaunchInfo self_or_first() {
+  try {
+    return launch_info();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 void agree(Communicator& communicator, const std::function<void()>& action) {
@@ -53,6 +68,22 @@ void agree(Communicator& communicator, const std::function<void()>& action) {
   // Rank 0 speaks for all; another rank's trouble may be its machine's own.
   if (root > 0) message = fmt::format("rank {}: {}", root, message);
   throw SharedError(message);
+}
+
+void end_job(const char* program, const std::exception& error) {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kHeadStart{100}, kLongest{1000}, kWait{2000};
+  const LaunchInfo self = self_or_first();
+  const bool shared = dynamic_cast<const SharedError*>(&error) != nullptr;
+  if (shared && self.rank > 0) std::this_thread::sleep_for(kWait);
+  std::this_thread::sleep_for(std::min(kHeadStart * self.rank, kLongest));
+  if (!shared && self.size > 1) {
+    fmt::print(stderr, "{}: rank {}: {}\n", program, self.rank, error.what());
+  } else if (self.rank == 0) {
+    fmt::print(stderr, "{}: {}\n", program, error.what());
+  }
+  std::fflush(nullptr);
+  abort_job(1);
 }
 
 std::vector<std::string> gather_text(Communicator& communicator,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -20,6 +21,12 @@ class SharedError : public Error {
 // rank, every rank throws a SharedError with the message of the lowest one
 // that failed. The action must not communicate.
 void agree(Communicator& communicator, const std::function<void()>& action);
+
+// Prints the error once for the whole job, then ends all ranks with status 1.
+// An error that every rank has is rank 0's to print, and the others wait until
+// it has; one that a rank has alone is its own, but should several fail
+// together the lowest comes first, and ends the others while they wait.
+[[noreturn]] void end_job(const char* program, const std::exception& error);
 
 // Every rank's text, by rank.
 std::vector<std::string> gather_text(Communicator& communicator,

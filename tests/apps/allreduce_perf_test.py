@@ -141,6 +141,20 @@ class AllreducePerfTest(job.JobTest):
                             "--comm-table", "table.json")
         self.assertEqual(rows[0]["in_place"]["nwrong"], 0)
 
+    def test_nccl_tests_usual_options_are_taken(self):
+        output = self.run_job("-b", 8, "-e", 16, "-f", 2, "-g", 1, "-t", 1,
+                              "-m", 1, "-G", 0, "-n", 2, "-w", 0, ranks=2)
+        self.assertEqual([line.split()[0] for line in ROW.findall(output)],
+                         ["8", "8", "16", "16"])
+
+    def test_lists_leave_out_what_cannot_be(self):
+        _, rows = self.rows("-b", 64, "-e", 64, "-d", "all", "-o", "avg")
+        self.assertEqual({row["type"] for row in rows},
+                         {"float", "double", "half", "bfloat16"})
+        _, rows = self.rows("--op", "broadcast", "-b", 64, "-e", 64, "-o",
+                            "all")
+        self.assertEqual([row["redop"] for row in rows], ["none", "none"])
+
     def test_what_is_not_ours_is_refused_by_name(self):
         for arguments, message in (
                 ("-g 2", "-g is nccl-tests', not ours: data lie in host "
@@ -156,6 +170,10 @@ class AllreducePerfTest(job.JobTest):
                 ("--backends mpi:9", "expected a slice behind ours, or 1 to 6"),
                 ("--baseline tree", "--baseline: tree, expected one of"),
                 ("--format osu", "--format osu: expected one of --backends"),
+                ("--backends mpi --trace t.json", "--trace: expected one of"),
+                ("--tune=t.json --backends ring", "expected mpi among"),
+                ("--predict 8 --format csv", "expected --format table"),
+                ("--backends ring:4 -b 4 -e 4", "ring: a slice of 4 bytes"),
                 ("-o avg -d int32 -b 4 -e 4", "avg of i32"),
                 ("--comm-table none.json --backends auto -b 4 -e 4",
                  "cannot read the table of algorithms none.json")):

@@ -59,7 +59,9 @@ TEST_CASE("what makes no table is refused") {
                 "two choices for 2 ranks from 0 bytes on");
   check_refused({{0, 0, "mpi"}}, "a choice for 0 ranks, expected 1 or more");
   check_refused({{1, 0, "star"}}, "unknown algorithm 'star', expected mpi, ");
-  check_refused({{1, 0, "ring", 7}}, "slice_bytes 7, expected at least 8");
+  check_refused({{1, 0, "ring", 7}},
+                "t: a slice of 7 bytes, expected 8 to 1073741824");
+  check_refused({{1, 0, "ring", (1 << 30) + 1}}, "a slice of 1073741825 bytes");
 }
 
 TEST_CASE("a file that is no table is refused by name") {
@@ -71,7 +73,13 @@ TEST_CASE("a file that is no table is refused by name") {
   for (const char* text :
        {"", "[]", "{\"choices\": 1}", "{\"choices\": [{\"ranks\": 1}]}",
         "{\"choices\": [{\"ranks\": \"one\", \"from_bytes\": 0, "
-        "\"algorithm\": \"mpi\"}]}"}) {
+        "\"algorithm\": \"mpi\"}]}",
+        "{\"choices\": [{\"ranks\": 4294967297, \"from_bytes\": 0, "
+        "\"algorithm\": \"mpi\"}]}",
+        "{\"choices\": [{\"ranks\": 1, \"from_bytes\": 0.5, "
+        "\"algorithm\": \"mpi\"}]}",
+        "{\"choices\": [{\"ranks\": 1, \"from_bytes\": 0, "
+        "\"algorithm\": \"ring\", \"slice_bytes\": -1}]}"}) {
     testing::write_file(file, text);
     CHECK_THROWS_WITH(
         AlgorithmTable::read(file),

@@ -252,7 +252,7 @@ TEST_CASE("the options of a ring are checked") {
         1, [](Communicator&) {}, options);
   };
   CHECK_THROWS_WITH(make({.slice_bytes = 7}),
-                    "slice of 7 bytes, expected at least 8");
+                    "ring: a slice of 7 bytes, expected 8 to 1073741824");
   CHECK_THROWS_WITH(make({.window = 0}),
                     "window of 0 slices, expected at least 1");
 }

@@ -55,7 +55,7 @@ void all_reduce(const std::string& algorithm, Transport& transport,
   if (algorithm == "ordered") {
     ordered_all_reduce(
         journal, data.data(), bytes, Dtype::kU8, ReduceOp::kSum,
-        Scratch(cut.slice_bytes, ordered_window(transport.size())));
+        Scratch(cut.slice_bytes, cut.window, ordered_slots(transport.size())));
   } else {
     run_schedule(*make_schedule(algorithm, transport.rank(), transport.size(),
                                 bytes, cut.slice_bytes),
@@ -135,6 +135,20 @@ TEST_CASE("the ring takes 2 (N-1) (alpha + S/N beta) + (N-1) S/N gamma") {
     const auto size = static_cast<std::size_t>(n);
     CHECK((all_reduce_times("ring", ranks, bytes, kNetwork) ==
            Times(size, expected)));
+  }
+}
+
+// All contributions set out at once, and pay one latency.
+TEST_CASE("ordered takes N alpha + 2 (N-1) S/N beta + (N-1) S/N gamma") {
+  for (int ranks = 2; ranks <= 9; ++ranks) {
+    CAPTURE(ranks);
+    constexpr std::int64_t kChunk = 4000;
+    const std::int64_t n = ranks;
+    const std::int64_t expected =
+        n * kAlpha + 2 * (n - 1) * kChunk + (n - 1) * kChunk / 4;
+    CHECK((all_reduce_times("ordered", ranks,
+                            static_cast<std::size_t>(n * kChunk), kNetwork) ==
+           Times(static_cast<std::size_t>(n), expected)));
   }
 }
 

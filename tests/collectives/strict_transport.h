@@ -18,8 +18,9 @@ struct TransportLog {
 // may forgive: memory of a send in flight is neither received into nor changed,
 // memory of a receive in flight is not touched by another message, and no
 // request is dropped before it is done. It throws Error when it notices, at the
-// latest at the next message. It also holds messages up, now and then, by times
-// that differ from rank to rank and from seed to seed, so that ranks run apart.
+// latest at the next message or wait. It also holds messages up, now and then,
+// by times that differ from rank to rank and from seed to seed, so that ranks
+// run apart.
 std::unique_ptr<Transport> make_strict_transport(
     std::unique_ptr<Transport> inner, TransportLog& log, unsigned seed = 0);
 

@@ -75,7 +75,7 @@ TEST_CASE("The unit of the times does not matter") {
 }
 
 TEST_CASE("A step between the halves is drift, with its sign") {
-  // The quartiles lie inside the second half's level: no spread tells of it.
+  // Ten of one level and eleven of the other.
   std::vector<double> times(21, 1.0);
   std::fill(times.begin(), times.begin() + 10, 0.9);
   CHECK(noise_of(times).drift == Approx(1 / 0.9 - 1));

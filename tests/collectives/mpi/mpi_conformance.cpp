@@ -54,8 +54,33 @@ void check_auto() {
                               {1, 2048, "ordered", 256},
                               {1, 4096, "mpi"}},
                              "test");
-  check_conformance(*make_auto_communicator(table), 256);
+  const auto communicator = make_auto_communicator(table);
+  check_conformance(*communicator, 256);
   check_conformance(*make_communicator("auto"), 64);
+  if (communicator->size() == 1) return;
+
+  const auto ranks = static_cast<std::size_t>(communicator->size());
+  const auto sent = [&](std::size_t bytes) {
+    std::vector<std::uint8_t> data(bytes, 1);
+    communicator->clear_ledger();
+    communicator->all_reduce(data.data(), bytes, Dtype::kU8, ReduceOp::kSum);
+    return *communicator->ledger();
+  };
+  RINGLET_CHECK(sent(63).total() == Traffic{}, "63 bytes were not MPI's");
+  for (const std::size_t bytes : {64, 511}) {
+    const std::size_t chunk = (bytes + ranks - 1) / ranks;
+    const std::size_t slices = (chunk + 63) / 64;
+    const Ledger ledger = sent(bytes);
+    RINGLET_CHECK(
+        ledger.of(Phase::kReduceScatter).messages_sent == (ranks - 1) * slices,
+        "{} bytes did not take the ring in slices of 64", bytes);
+  }
+  RINGLET_CHECK(sent(512).of(Phase::kExchange).messages_sent > 0 &&
+                    sent(2047).of(Phase::kExchange).messages_sent > 0,
+                "512 to 2047 bytes did not take recursive doubling");
+  RINGLET_CHECK(sent(2048).of(Phase::kReduceScatter).messages_sent > 0,
+                "2048 bytes did not take ordered");
+  RINGLET_CHECK(sent(4096).total() == Traffic{}, "4096 bytes were not MPI's");
 }
 
 // What runs beside the caller is ours, where the table says MPI.
@@ -158,14 +183,15 @@ void check_lengths() {
   }
 }
 
-void check_unknown_name() {
-  bool refused = launch_info().size == 1;
+void check_solo() {
+  bool refused = false;
   try {
     make_communicator("solo");
   } catch (const Error&) {
     refused = true;
   }
-  RINGLET_CHECK(refused, "solo was given to a job of several ranks");
+  RINGLET_CHECK(refused == (launch_info().size > 1),
+                "solo is for a job of one rank, and for no other");
 }
 
 void run() {
@@ -182,7 +208,7 @@ void run() {
   check_large();
   check_ledger_and_clock();
   check_lengths();
-  check_unknown_name();
+  check_solo();
 }
 
 }  // namespace
