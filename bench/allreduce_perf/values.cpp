@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "bench/measure/ulp.h"
-#include "kernels/runtime/half.h"
+#include "kernels/runtime/element.h"
 
 namespace ringlet {
 namespace {
@@ -30,45 +30,6 @@ template <>
 struct FloatFormat<BFloat16> {
   static constexpr int kMantissa = 8, kMinExponent = -126;
 };
-
-template <typename Call>
-auto with_type(Dtype dtype, Call call) {
-  switch (dtype) {
-    case Dtype::kF64:
-      return call.template operator()<double>();
-    case Dtype::kF16:
-      return call.template operator()<Half>();
-    case Dtype::kBF16:
-      return call.template operator()<BFloat16>();
-    case Dtype::kI32:
-      return call.template operator()<std::int32_t>();
-    case Dtype::kI64:
-      return call.template operator()<std::int64_t>();
-    case Dtype::kU8:
-      return call.template operator()<std::uint8_t>();
-    case Dtype::kF32:
-      break;
-  }
-  return call.template operator()<float>();
-}
-
-template <typename T>
-double value_of(T element) {
-  if constexpr (sizeof(T) == 2) {
-    return widen(element);
-  } else {
-    return static_cast<double>(element);
-  }
-}
-
-template <typename T>
-T element_of(double value) {
-  if constexpr (sizeof(T) == 2) {
-    return narrow<T>(static_cast<float>(value));
-  } else {
-    return static_cast<T>(value);
-  }
-}
 
 // Without a period, so that an element in another's place shows.
 std::uint64_t mixed(int rank, std::size_t i) {
@@ -149,7 +110,7 @@ constexpr double kQuotientUlp = 2;
 
 void fill(void* data, std::size_t count, Dtype dtype, ReduceOp op, Values kind,
           int rank, int ranks) {
-  with_type(dtype, [&]<typename T>() {
+  with_type(dtype, [&]<typename T>(T) {
     auto* elements = static_cast<T*>(data);
     for (std::size_t i = 0; i < count; ++i) {
       elements[i] = element_of<T>(value<T>(kind, op, rank, ranks, i));
@@ -158,7 +119,7 @@ void fill(void* data, std::size_t count, Dtype dtype, ReduceOp op, Values kind,
 }
 
 std::size_t count_wrong(const Result& result) {
-  return with_type(result.call.dtype, [&]<typename T>() {
+  return with_type(result.call.dtype, [&]<typename T>(T) {
     const auto* data = static_cast<const T*>(result.data);
     const std::size_t count = elements_of(result);
     std::size_t wrong = 0;
@@ -177,7 +138,7 @@ std::size_t count_wrong(const Result& result) {
 }
 
 double worst_ulp(const Result& result) {
-  return with_type(result.call.dtype, [&]<typename T>() {
+  return with_type(result.call.dtype, [&]<typename T>(T) {
     const auto* data = static_cast<const T*>(result.data);
     const std::size_t count = elements_of(result);
     const std::size_t stride =

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/half.h"
+#include "kernels/runtime/element.h"
 
 namespace ringlet {
 namespace {
@@ -29,27 +29,6 @@ template <>
 struct Element<Half> : HalfElement<Half> {};
 template <>
 struct Element<BFloat16> : HalfElement<BFloat16> {};
-
-// Calls body(T{}) with the element type.
-template <typename Body>
-void with_type(Dtype dtype, const Body& body) {
-  switch (dtype) {
-    case Dtype::kF32:
-      return body(float{});
-    case Dtype::kF64:
-      return body(double{});
-    case Dtype::kI32:
-      return body(std::int32_t{});
-    case Dtype::kI64:
-      return body(std::int64_t{});
-    case Dtype::kU8:
-      return body(std::uint8_t{});
-    case Dtype::kF16:
-      return body(Half{});
-    case Dtype::kBF16:
-      return body(BFloat16{});
-  }
-}
 
 // Calls body(combine) with a function of two values.
 template <typename Wide, typename Body>

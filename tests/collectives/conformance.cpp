@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/half.h"
+#include "kernels/runtime/element.h"
 
 namespace ringlet::testing {
 namespace {
@@ -42,25 +42,6 @@ class Guarded {
   std::size_t count_;
   std::vector<std::byte> memory_;
 };
-
-// What an element is worth, and the element that is worth it.
-template <typename T>
-double value_of(T element) {
-  if constexpr (sizeof(T) == 2) {
-    return widen(element);
-  } else {
-    return static_cast<double>(element);
-  }
-}
-
-template <typename T>
-T element_of(double value) {
-  if constexpr (sizeof(T) == 2) {
-    return narrow<T>(static_cast<float>(value));
-  } else {
-    return static_cast<T>(value);
-  }
-}
 
 // The distance of neighbours around 1; 0 for integers.
 template <typename T>
