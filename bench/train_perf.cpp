@@ -1,7 +1,8 @@
 // How fast a training step is, and why: images/s, the time by phase and by
 // kind of kernel, the share of the processor's peak that is reached, and what
 // a step asks of the system. The pictures are random and stay in memory, so
-// that nothing but the step is measured. Also under mpirun.
+// that nothing but the step is measured. Also under mpirun; of several --comm,
+// each takes a step in turn, and they are compared.
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "bench/measure/order.h"
 #include "bench/measure/statistics.h"
 #include "bench/profile/allocations.h"
 #include "bench/profile/fma_peak.h"
@@ -38,7 +40,8 @@ constexpr double kPeakSeconds = 0.5;
 constexpr double kGiga = 1e9;
 
 struct Options {
-  std::string model = "resnet50", comm, conv = "auto", json;
+  std::string model = "resnet50", conv = "auto", json;
+  std::vector<std::string> comms;
   std::size_t batch = 128, steps = 10, warmup = 3;
   int threads = 0;
   bool each = false;
@@ -231,6 +234,75 @@ ordered_json measure(const Options& options, Communicator& communicator) {
   return result;
 }
 
+// Steps with each back end in turn, in a new order in each round; ratios are of
+// the times of a round, to the last back end's.
+ordered_json compare(
+    const Options& options,
+    const std::vector<std::unique_ptr<Communicator>>& communicators) {
+  const std::size_t n = communicators.size();
+  std::vector<std::unique_ptr<Training>> trainings;
+  for (const auto& communicator : communicators) {
+    trainings.push_back(std::make_unique<Training>(options, *communicator));
+  }
+  std::vector<std::vector<double>> seconds(n), exposed(n);
+  for (std::size_t i = 0; i < options.warmup + options.steps; ++i) {
+    for (const std::size_t k : shuffled(n, 1, i)) {
+      communicators[k]->barrier();
+      const Step step = trainings[k]->step();
+      if (i < options.warmup) continue;
+      seconds[k].push_back(step.time.total());
+      exposed[k].push_back(step.time.seconds(StepPhase::kCommunication));
+    }
+  }
+  ordered_json result = ordered_json::array();
+  for (std::size_t k = 0; k < n; ++k) {
+    const Estimate wait = median_estimate(exposed[k]);
+    const Estimate ratio = paired_ratio(seconds[k], seconds.back());
+    result.push_back({{"communicator", communicators[k]->name()},
+                      {"model", options.model},
+                      {"batch", options.batch},
+                      {"ranks", communicators[k]->size()},
+                      {"threads", kernel_threads()},
+                      {"steps", options.steps},
+                      {"images_per_second",
+                       static_cast<double>(options.batch) / median(seconds[k])},
+                      {"exposed_communication",
+                       {{"median", wait.median},
+                        {"low", wait.interval.low},
+                        {"high", wait.interval.high}}},
+                      {"time_ratio",
+                       {{"median", ratio.median},
+                        {"low", ratio.interval.low},
+                        {"high", ratio.interval.high}}}});
+  }
+  return result;
+}
+
+void print_comparison(const ordered_json& results) {
+  const auto& first = results.front();
+  fmt::print("{}, batch {} on {} ranks of {} thread(s); {} steps of each\n",
+             first["model"].get<std::string>(), first["batch"].dump(),
+             first["ranks"].dump(), first["threads"].dump(),
+             first["steps"].dump());
+  fmt::print("{:<20} {:>8}  {:<28}  {}\n", "", "images/s",
+             "exposed communication, ms",
+             "step's time / " +
+                 results.back()["communicator"].get<std::string>() + "'s");
+  for (const auto& r : results) {
+    const auto& wait = r["exposed_communication"];
+    const auto& ratio = r["time_ratio"];
+    fmt::print("{:<20} {:8.1f}  {:<28}  {:.3f} [{:.3f} {:.3f}]\n",
+               r["communicator"].get<std::string>(),
+               r["images_per_second"].get<double>(),
+               fmt::format("{:.1f} [{:.1f} {:.1f}]",
+                           1e3 * wait["median"].get<double>(),
+                           1e3 * wait["low"].get<double>(),
+                           1e3 * wait["high"].get<double>()),
+               ratio["median"].get<double>(), ratio["low"].get<double>(),
+               ratio["high"].get<double>());
+  }
+}
+
 void print_table(const ordered_json& r) {
   const auto& speed = r["images_per_second"];
   fmt::print("{}, batch {} on {} rank(s) of {} thread(s), {}, {}; {} steps\n",
@@ -278,16 +350,28 @@ int run(Options options) {
                           : std::max(1, host_cores() / launched.local_size);
   set_kernel_threads(threads);
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
-  if (options.comm.empty()) options.comm = launched.size > 1 ? "ring" : "solo";
-  const auto communicator = make_communicator(options.comm);
-  const auto ranks = static_cast<std::size_t>(communicator->size());
+  if (options.comms.empty()) {
+    options.comms = {launched.size > 1 ? "auto" : "solo"};
+  }
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  for (const std::string& comm : options.comms) {
+    communicators.push_back(make_communicator(comm));
+  }
+  Communicator& communicator = *communicators.front();
+  const auto ranks = static_cast<std::size_t>(communicator.size());
   if (options.batch % ranks != 0 || options.batch == 0) {
     throw Error(fmt::format("--batch-size {}: expected a multiple of {} ranks",
                             options.batch, ranks));
   }
-  const ordered_json result = measure(options, *communicator);
-  if (communicator->rank() > 0) return 0;
-  if (!options.each) print_table(result);
+  const bool several = communicators.size() > 1;
+  const ordered_json result = several ? compare(options, communicators)
+                                      : measure(options, communicator);
+  if (communicator.rank() > 0) return 0;
+  if (several) {
+    print_comparison(result);
+  } else if (!options.each) {
+    print_table(result);
+  }
   if (!options.json.empty()) {
     std::ofstream file(options.json);
     if (!(file << result.dump(1) << std::endl)) {
@@ -312,8 +396,9 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", o.warmup, "Steps before them");
   app.add_option("--threads", o.threads, "Of the kernels, per rank")
       ->default_str("cores / ranks");
-  app.add_option("--comm", o.comm, "All-reduce")
-      ->default_str("ring; solo for one rank")
+  app.add_option("--comm", o.comms, "All-reduce; several, as ring,mpi,auto")
+      ->delimiter(',')
+      ->default_str("auto; solo for one rank")
       ->check(CLI::IsMember(communicator_names()));
   app.add_option("--conv", o.conv, "Convolutions")
       ->check(CLI::IsMember({"auto", "direct"}));

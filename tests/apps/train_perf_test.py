@@ -36,6 +36,23 @@ class TrainPerfTest(job.JobTest):
             result["share_of_peak"],
             speed["median"] * result["gflop_per_image"] / peak)
 
+    def test_back_ends_in_turn(self):
+        output = self.run_job(
+            "--model", "resnet20", "--batch-size", 4, "--steps", 6, "--warmup",
+            1, "--threads", 1, "--comm", "auto,ring,mpi", "--json",
+            "perf.json", ranks=2)
+        rows = json.loads((self.folder / "perf.json").read_text())
+        self.assertEqual([row["communicator"] for row in rows],
+                         ["auto", "ring", "mpi"])
+        self.assertEqual(rows[2]["time_ratio"],
+                         {"median": 1, "low": 1, "high": 1})
+        for row in rows:
+            self.assertIn(f"{row['images_per_second']:8.1f}", output)
+            self.assertGreater(row["exposed_communication"]["median"], 0)
+            ratio = row["time_ratio"]
+            self.assertLessEqual(ratio["low"], ratio["median"])
+            self.assertLessEqual(ratio["median"], ratio["high"])
+
 
 if __name__ == "__main__":
     job.main()
