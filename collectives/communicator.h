@@ -144,7 +144,8 @@ class Communicator {
   void barrier() { run({.kind = CollectiveKind::kBarrier}); }
 
   // The memory that this back end reduces best; it is kept as long as the
-  // Communicator lives. Plain memory here.
+  // Communicator lives. Plain memory here, huge pages where other processes
+  // read it.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
   // What this rank has sent and received since it was made or cleared, by phase
@@ -184,7 +185,8 @@ struct CommunicatorOptions {
   // the next piece is on the wire while this one is being added. 256 KiB was
   // best at two ranks on two cores. At least 8, the largest element.
   std::size_t slice_bytes = 256 << 10;
-  // Slices in flight per rank, each way.
+  // Slices in flight per rank, each way, that are added when they arrive; of
+  // those that land in place, eight times as many (run_schedule.h).
   std::size_t window = 2;
   // For "auto", whose rows have slices of their own: a file that
   // `allreduce_perf

@@ -28,7 +28,7 @@ HostCommunicator::~HostCommunicator() {
 }
 
 Buffer HostCommunicator::allocate(std::size_t bytes) {
-  allocated_.push_back(Buffer::allocate(bytes));
+  allocated_.push_back(Buffer::allocate(bytes, Pages::kHuge));
   return allocated_.back();
 }
 

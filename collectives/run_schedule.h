@@ -29,10 +29,21 @@ struct Scratch {
   Buffer memory;
 };
 
+// How many exchanges may be under way once this one of the schedule is: what is
+// added needs room in the scratch; what lands in place does not, and with more
+// of it under way ranks wait less for each other's every slice.
+inline std::size_t most_in_flight(const Schedule& schedule,
+                                  const Exchange& exchange,
+                                  std::size_t window) {
+  constexpr std::size_t kInPlace = 8;
+  const bool adds = exchange.arrival != Arrival::kReplaces;
+  return std::min(adds ? window : kInPlace * window, schedule.slices());
+}
+
 // Carries out a schedule on `data`, in place, over the journal's transport;
 // every rank of it calls it with its schedule of the same collective, and the
-// same dtype, op and window. At most `window` slices are in flight each way.
-// Throws what the transport throws; the data are then lost.
+// same dtype, op and window. Throws what the transport throws; the data are
+// then lost.
 void run_schedule(const Schedule& schedule, Journal& journal, void* data,
                   Dtype dtype, ReduceOp op, const Scratch& scratch);
 

@@ -42,6 +42,7 @@ std::string command_line(int argc, char** argv, int ranks) {
 int run(int argc, char** argv) {
   PerfOptions options;
   if (!parse_perf_options(argc, argv, options)) return 0;
+  set_kernel_threads(1);
   prepare_backends(options.backends);
   const auto mpi = start_mpi();
   Sweep sweep(options);

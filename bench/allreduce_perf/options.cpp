@@ -88,6 +88,7 @@ int root_named(const std::string& text) {
 struct Texts {
   std::string min = "32M", max, step = "1M", op = "sum", dtype = "float",
               root = "0", kind = "all_reduce", format = "table";
+  std::string pages = "huge";
   double bandwidth = 0, latency = 0;
 };
 
@@ -126,7 +127,7 @@ void add_operation(CLI::App& app, PerfOptions& o, Texts& texts) {
       ->default_str("built in");
 }
 
-void add_measurement(CLI::App& app, PerfOptions& o) {
+void add_measurement(CLI::App& app, PerfOptions& o, Texts& texts) {
   app.option_defaults()->group("Measurement");
   app.add_option("-n,--iters", o.iterations, "Samples of each row")
       ->capture_default_str()
@@ -149,6 +150,10 @@ void add_measurement(CLI::App& app, PerfOptions& o) {
                  "mean, 2 least, 3 most")
       ->capture_default_str()
       ->check(CLI::Range(0, 3));
+  app.add_option("--pages", texts.pages,
+                 "Of the arrays: huge, as training's gradients have, or small, "
+                 "as malloc's")
+      ->capture_default_str();
   app.add_option("-C,--report_cputime", o.cpu_time,
                  "1: processor time of the rank instead of elapsed time");
   app.add_option("-T,--timeout", o.timeout,
@@ -231,6 +236,9 @@ void take(const Texts& texts, PerfOptions& o) {
   o.format = named("--format", texts.format, kFormats, [&](Format format) {
     return kFormatNames[static_cast<int>(format)];
   });
+  o.pages = named(
+      "--pages", texts.pages, std::array{Pages::kHuge, Pages::kSmall},
+      [](Pages pages) { return pages == Pages::kHuge ? "huge" : "small"; });
   const bool moves_only = o.kind == CollectiveKind::kAllGather ||
                           o.kind == CollectiveKind::kBroadcast;
   if (moves_only) o.ops = {ReduceOp::kSum};
@@ -269,7 +277,7 @@ bool parse_perf_options(int argc, char** argv, PerfOptions& options) {
   Texts texts;
   add_sizes(app, options, texts);
   add_operation(app, options, texts);
-  add_measurement(app, options);
+  add_measurement(app, options, texts);
   add_output(app, options, texts);
   add_refused(app);
   // Every rank has the same command line, and so the same error.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "kernels/runtime/buffer.h"
 
 namespace ringlet {
 
@@ -31,6 +32,7 @@ struct PerfOptions {
   int average = 1;
   bool cpu_time = false, per_iteration = false, timestamps = false;
   double timeout = 0;  // seconds per row; 0: none
+  Pages pages = Pages::kHuge;
   Format format = Format::kTable;
   std::string json_file, trace_file;
 

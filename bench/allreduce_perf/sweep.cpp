@@ -93,8 +93,8 @@ Sweep::Sweep(const PerfOptions& options)
   for (const std::string& backend : options.backends) {
     backends_.push_back(make_backend(backend, options));
   }
-  input_ = Buffer::allocate(options.max_bytes);
-  output_ = Buffer::allocate(options.max_bytes);
+  input_ = Buffer::allocate(options.max_bytes, options.pages);
+  output_ = Buffer::allocate(options.max_bytes, options.pages);
 }
 
 Sweep::~Sweep() = default;

@@ -24,8 +24,11 @@ class ParameterArena {
   // Moves the values of `parameters` (given in order of definition) into the
   // arena, and points their gradients there. `allocate_gradients` makes the
   // memory that is best to reduce.
-  ParameterArena(const std::vector<Variable>& parameters,
-                 const Allocate& allocate_gradients = Buffer::allocate);
+  ParameterArena(
+      const std::vector<Variable>& parameters,
+      const Allocate& allocate_gradients = [](std::size_t bytes) {
+        return Buffer::allocate(bytes);
+      });
 
   const std::vector<Slot>& slots() const { return slots_; }
   std::size_t count() const { return count_; }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -21,6 +22,7 @@ constexpr std::size_t kAlignment = 64;  // a cache line, a zmm register
 constexpr std::size_t kPage = 4096;     // rounding of what is larger
 constexpr std::size_t kLarge = std::size_t{1} << 20;
 constexpr std::size_t kGrowth = std::size_t{16} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // One range of addresses that grows and never shrinks. A request takes the
 // smallest free piece that holds it; what is released joins its free
@@ -29,6 +31,8 @@ constexpr std::size_t kGrowth = std::size_t{16} << 20;
 // earlier, larger layers are cut: the peak stays near what is in use.
 class Arena {
  public:
+  explicit Arena(bool huge_pages = false) : huge_pages_(huge_pages) {}
+
   std::byte* acquire(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     auto best = by_size_.lower_bound({bytes, nullptr});
@@ -80,13 +84,15 @@ class Arena {
     add_joined(start, added);
   }
 
-  static std::byte* map(std::byte* wished, std::size_t bytes) {
+  std::byte* map(std::byte* wished, std::size_t bytes) const {
     void* memory = mmap(wished, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
       throw Error(
           fmt::format("out of memory: the system refuses {} bytes", bytes));
     }
+    // A wish: where the system has none, small pages do.
+    if (huge_pages_) madvise(memory, bytes, MADV_HUGEPAGE);
     return static_cast<std::byte*>(memory);
   }
 
@@ -98,7 +104,8 @@ class Arena {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) return nullptr;  // anywhere, then
     munmap(room, bytes);
-    return static_cast<std::byte*>(room);
+    const auto address = reinterpret_cast<std::uintptr_t>(room);
+    return reinterpret_cast<std::byte*>(round_up(address, kHugePage));
   }
 
   void add_piece(std::byte* start, std::size_t bytes) {
@@ -125,6 +132,7 @@ class Arena {
     add_piece(start, bytes);
   }
 
+  const bool huge_pages_;
   std::mutex mutex_;
   // The free pieces, twice.
   std::map<std::byte*, std::size_t> by_start_;
@@ -134,37 +142,46 @@ class Arena {
 };
 
 // Small blocks have a range of their own: they come and go in another order,
-// and one that stays would split the large pieces.
-Arena& arena_for(std::size_t bytes) {
-  // Never destroyed: Buffers in static objects may outlive any order of ends.
-  static auto* small = new Arena;
-  static auto* large = new Arena;
-  return bytes < kLarge ? *small : *large;
-}
+// and one that stays would split the large pieces. Never destroyed: Buffers in
+// static objects may outlive any order of ends.
+struct Arenas {
+  Arena small, large, huge_pages{true};
+
+  static Arenas& get() {
+    static auto* arenas = new Arenas;
+    return *arenas;
+  }
+};
 
 }  // namespace
 
-Buffer Buffer::allocate(std::size_t bytes) {
+Buffer Buffer::allocate(std::size_t bytes, Pages pages) {
   // At least one byte more than asked for: nothing shares an address with its
   // neighbour's end, and blocks of 2^k bytes start in different cache sets.
   const std::size_t rounded =
       round_up(bytes + 1, bytes < kPage ? kAlignment : kPage);
-  std::byte* memory = arena_for(rounded).acquire(rounded);
+  Arenas& arenas = Arenas::get();
+  Arena& arena = rounded < kLarge         ? arenas.small
+                 : pages == Pages::kSmall ? arenas.large
+                                          : arenas.huge_pages;
+  std::byte* memory = arena.acquire(rounded);
   ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
   return Buffer(std::shared_ptr<std::byte>(memory,
-                                           [rounded](std::byte* start) {
-                                             arena_for(rounded).release(
-                                                 start, rounded);
+                                           [&arena, rounded](std::byte* start) {
+                                             arena.release(start, rounded);
                                            }),
                 bytes);
 }
 
 AllocatorStats allocator_stats() {
-  AllocatorStats sum = arena_for(0).stats();
-  const AllocatorStats large = arena_for(kLarge).stats();
-  sum.bytes_from_system += large.bytes_from_system;
-  sum.bytes_in_use += large.bytes_in_use;
-  sum.blocks_from_system += large.blocks_from_system;
+  Arenas& arenas = Arenas::get();
+  AllocatorStats sum;
+  for (Arena* arena : {&arenas.small, &arenas.large, &arenas.huge_pages}) {
+    const AllocatorStats stats = arena->stats();
+    sum.bytes_from_system += stats.bytes_from_system;
+    sum.bytes_in_use += stats.bytes_in_use;
+    sum.blocks_from_system += stats.blocks_from_system;
+  }
   return sum;
 }
 

@@ -6,6 +6,12 @@
 
 namespace ringlet {
 
+// Of 4 KiB, or of 2 MiB where the system has them. Another process reads from
+// huge pages much faster, since it looks up one for 512, so arrays that are
+// communicated lie there; what only computes gains nothing, and its first use
+// is slower.
+enum class Pages { kSmall, kHuge };
+
 // A shared handle to a piece of memory; the last copy gives it back.
 class Buffer {
  public:
@@ -17,7 +23,7 @@ class Buffer {
 
   // Uninitialised memory at a multiple of 64 bytes, from the process's arena
   // (see AllocatorStats). Cost after warm-up: a lock and two look-ups.
-  static Buffer allocate(std::size_t bytes);
+  static Buffer allocate(std::size_t bytes, Pages pages = Pages::kSmall);
 
   std::byte* data() const { return memory_.get(); }
   std::size_t bytes() const { return bytes_; }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/run_schedule.h"
 #include "collectives/schedule.h"
 #include "kernels/runtime/check.h"
 
@@ -24,7 +25,7 @@ inline bool overlap(Range a, Range b) {
 }
 
 // Carries out the schedules of all ranks in the order in which run_schedule
-// does, with `window` exchanges in flight and synchronous sends: a message
+// does, with that `window` and synchronous sends: a message
 // moves when both sides have posted it. Throws Error where messages do not fit
 // together, where memory in flight is written to, where a contribution is added
 // twice, and where nobody can go on.
@@ -74,11 +75,14 @@ class Simulation {
   bool advance(std::size_t index) {
     Rank& rank = ranks_[index];
     const Schedule& schedule = *schedules_[index];
-    const std::size_t window = std::min(window_, schedule.slices());
-    const bool full = rank.started - rank.finished == window;
-    if (rank.started < schedule.size() && !full) {
-      start(index, schedule[rank.started++]);
-      return true;
+    const std::size_t under_way = rank.started - rank.finished;
+    if (rank.started < schedule.size()) {
+      const Exchange next = schedule[rank.started];
+      if (under_way < most_in_flight(schedule, next, window_)) {
+        start(index, next);
+        ++rank.started;
+        return true;
+      }
     }
     if (rank.flights.empty()) return false;
     const Flight& oldest = rank.flights.front();

@@ -1,9 +1,14 @@
 #include "kernels/runtime/buffer.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,8 +26,8 @@ bool holds(const Buffer& buffer, int mark) {
                      [&](std::byte byte) { return byte == std::byte(mark); });
 }
 
-Buffer marked(std::size_t bytes, int mark) {
-  const Buffer buffer = Buffer::allocate(bytes);
+Buffer marked(std::size_t bytes, int mark, Pages pages = Pages::kSmall) {
+  const Buffer buffer = Buffer::allocate(bytes, pages);
   std::memset(buffer.data(), mark, bytes);
   return buffer;
 }
@@ -41,7 +46,7 @@ TEST_CASE("buffers are aligned, apart from each other, and keep what they hold",
     CHECK(holds(buffer, mark));
     const std::size_t bytes = random() % (std::size_t{1} << shift(random));
     buffer = Buffer();
-    buffer = marked(bytes, mark);
+    buffer = marked(bytes, mark, mark % 2 ? Pages::kSmall : Pages::kHuge);
     CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64 == 0);
   }
   for (int mark = 0; mark < kMarks; ++mark) {
@@ -79,6 +84,30 @@ TEST_CASE("a free piece at the end of the range is lengthened, not left",
   buffer = Buffer();
   buffer = Buffer::allocate(twice);
   CHECK(allocator_stats().bytes_from_system <= twice + 64 * kMiB);
+}
+
+// What the kernel was asked for is in smaps; whether it has a huge page to give
+// depends on the machine.
+TEST_CASE("huge pages are asked for where they are wanted", "[buffer]") {
+  std::ifstream setting("/sys/kernel/mm/transparent_hugepage/enabled");
+  if (!setting) return;
+  const auto asked = [](const Buffer& buffer) {
+    const auto wanted = reinterpret_cast<std::uintptr_t>(buffer.data());
+    std::ifstream maps("/proc/self/smaps");
+    bool here = false;
+    for (std::string line; std::getline(maps, line);) {
+      std::uintptr_t begin = 0, end = 0;
+      if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " ", &begin,
+                      &end) == 2) {
+        here = begin <= wanted && wanted < end;
+      } else if (here && line.starts_with("VmFlags:")) {
+        return line.find(" hg") != line.npos;
+      }
+    }
+    throw std::runtime_error("no such memory");
+  };
+  CHECK(asked(Buffer::allocate(4 * kMiB, Pages::kHuge)));
+  CHECK_FALSE(asked(Buffer::allocate(4 * kMiB)));
 }
 
 TEST_CASE("what is in use is counted", "[buffer]") {
