@@ -91,11 +91,16 @@ const AlgorithmTable& AlgorithmTable::built_in() {
   constexpr std::size_t kKiB = 1 << 10, kMiB = 1 << 20;
   static const AlgorithmTable table({{1, 0, "mpi"},
                                      {2, 0, "mpi"},
-                                     {2, 16 * kMiB, "ring", 256 * kKiB},
+                                     {2, 4 * kMiB, "ring", 256 * kKiB},
+                                     {2, 32 * kMiB, "ring", kMiB},
                                      {3, 0, "mpi"},
-                                     {3, 16 * kMiB, "ring", kMiB},
+                                     {3, 64 * kKiB, "recursive_doubling", kMiB},
+                                     {3, 256 * kKiB, "ring", 256 * kKiB},
+                                     {3, 8 * kMiB, "ring", kMiB},
                                      {4, 0, "mpi"},
-                                     {4, 16 * kMiB, "ring", kMiB}},
+                                     {4, 16 * kMiB, "ring", kMiB},
+                                     {8, 0, "mpi"},
+                                     {8, 4 * kMiB, "ring", kMiB}},
                                     "the built-in table");
   return table;
 }

@@ -10,9 +10,9 @@ namespace ringlet {
 // From `from_bytes` on, `ranks` ranks take this all-reduce.
 struct AlgorithmChoice {
   int ranks;
-  std::size_t from_bytes;               // of a rank's array
-  std::string algorithm;                // "mpi", or one of algorithm_names()
-  std::size_t slice_bytes = 256 << 10;  // of ours
+  std::size_t from_bytes;             // of a rank's array
+  std::string algorithm;              // "mpi", or one of algorithm_names()
+  std::size_t slice_bytes = 1 << 20;  // of ours
 
   bool operator==(const AlgorithmChoice&) const = default;
 };
@@ -35,8 +35,8 @@ class AlgorithmTable {
   AlgorithmTable(std::vector<AlgorithmChoice> choices,
                  const std::string& source);
 
-  // MPI's for small arrays, and the ring from 16 MiB on, where it is clearly
-  // faster on one host with two cores. Not tuned: that is for --tune.
+  // What --tune found on one host with two cores, under Open MPI 4.1: MPI's own
+  // for small arrays, and the ring for large ones.
   static const AlgorithmTable& built_in();
 
   // Throws Error with the file's name where it cannot be read or is no table.

@@ -14,7 +14,7 @@ namespace ringlet {
 namespace {
 
 constexpr double kMicro = 1e6, kGiga = 1e9;
-constexpr std::size_t kSlice = 256 << 10;
+constexpr std::size_t kSlice = 1 << 20;
 constexpr int kGammaRepeats = 50;
 
 double rounds_of(int ranks) {

@@ -42,8 +42,7 @@ const Row& best_of(const std::vector<const Row*>& rows) {
 void prepare_tuning(PerfOptions& options) {
   const PerfOptions usual;
   if (options.backends == usual.backends) {
-    options.backends = {"mpi", "recursive_doubling", "ring:128K", "ring:256K",
-                        "ring:1M"};
+    options.backends = {"mpi", "recursive_doubling", "ring:256K", "ring:1M"};
   }
   bool mpi = false;
   for (const std::string& backend : options.backends) {

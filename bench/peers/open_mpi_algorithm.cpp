@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kAlgorithm = "coll_tuned_allreduce_algorithm";
 constexpr const char* kSegment = "coll_tuned_allreduce_algorithm_segmentsize";
-constexpr int kSegmentBytes = 256 << 10;
+constexpr int kSegmentBytes = 1 << 20;
 
 // Writes one of Open MPI's settings, which it reads again whenever a
 // communicator is made. False where there is no such setting.

@@ -10,7 +10,7 @@ inline constexpr int kOpenMpiAlgorithms = 6;
 void prepare_open_mpi_algorithms();
 
 // While it lives, MPI communicators that are made all-reduce by algorithm
-// `number` (1 to 6; 0 changes nothing), in segments of 256 KiB where it has
+// `number` (1 to 6; 0 changes nothing), in segments of 1 MiB where it has
 // some. Throws Error where the MPI library is not Open MPI, or its tuned
 // collectives are not there.
 class OpenMpiAlgorithm {
