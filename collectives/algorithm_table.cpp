@@ -91,7 +91,7 @@ const AlgorithmTable& AlgorithmTable::built_in() {
   constexpr std::size_t kKiB = 1 << 10, kMiB = 1 << 20;
   static const AlgorithmTable table({{1, 0, "mpi"},
                                      {2, 0, "mpi"},
-                                     {2, 4 * kMiB, "ring", 256 * kKiB},
+                                     {2, 8 * kMiB, "ring", 256 * kKiB},
                                      {2, 32 * kMiB, "ring", kMiB},
                                      {3, 0, "mpi"},
                                      {3, 64 * kKiB, "recursive_doubling", kMiB},

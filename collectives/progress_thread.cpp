@@ -1,5 +1,6 @@
 #include "collectives/progress_thread.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -8,11 +9,17 @@
 namespace ringlet {
 
 struct ProgressThread::Queue {
-  explicit Queue(std::function<void(bool)> f) : set_urgent(std::move(f)) {}
+  explicit Queue(std::function<void(bool)> f) : set_urgent_(std::move(f)) {}
 
   void work_off();
+  // Under the mutex, or where no task is left.
+  void set_urgent(bool now) {
+    if (std::exchange(urgent_, now) != now) set_urgent_(now);
+  }
 
-  const std::function<void(bool)> set_urgent;
+  // Tasks that are not done. Where there is none, only the caller of run() and
+  // submit() looks at the rest.
+  std::atomic<std::size_t> pending = 0;
   std::mutex mutex;  // guards all that follows
   std::condition_variable submitted;
   std::condition_variable finished;
@@ -20,6 +27,10 @@ struct ProgressThread::Queue {
   std::exception_ptr failure;               // of the first job that threw
   int waiters = 0;
   bool stopping = false;
+
+ private:
+  const std::function<void(bool)> set_urgent_;
+  bool urgent_ = true;
 };
 
 class ProgressThread::Task final : public Work::State {
@@ -78,6 +89,7 @@ void ProgressThread::Queue::work_off() {
     task->error_ = failure;
     task->done_ = true;
     tasks.pop_front();
+    --pending;
     finished.notify_all();
   }
 }
@@ -96,15 +108,9 @@ ProgressThread::~ProgressThread() {
 }
 
 void ProgressThread::run(const Job& job) {
-  std::unique_lock lock(queue_->mutex);
-  if (!queue_->tasks.empty()) {
-    lock.unlock();
-    return submit(job).wait();
-  }
+  // Without a lock, which a small all-reduce would notice.
+  if (queue_->pending > 0) return submit(job).wait();
   if (queue_->failure) std::rethrow_exception(queue_->failure);
-  // From here to the end the thread has nothing to do, so nobody else looks at
-  // the queue.
-  lock.unlock();
   queue_->set_urgent(true);
   try {
     job();
@@ -120,6 +126,7 @@ Work ProgressThread::submit(Job job) {
     const std::lock_guard lock(queue_->mutex);
     if (queue_->failure) std::rethrow_exception(queue_->failure);
     queue_->tasks.push_back(task);
+    ++queue_->pending;
   }
   queue_->submitted.notify_one();
   if (!thread_.joinable()) {

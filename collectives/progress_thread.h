@@ -18,8 +18,8 @@ class ProgressThread {
  public:
   using Job = std::function<void()>;
 
-  // `set_urgent(true)` is called when somebody starts to be held up by the job
-  // that runs, set_urgent(false) when nobody is.
+  // `set_urgent(false)` is called when nobody is held up by the job that runs,
+  // set_urgent(true) when somebody is again, which is what holds at first.
   explicit ProgressThread(std::function<void(bool)> set_urgent);
 
   // Finishes what is in flight.
