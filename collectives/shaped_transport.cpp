@@ -18,7 +18,7 @@ namespace {
 
 // A sleep may last this much longer than it was asked to: the last stretch
 // before a time that is to be met is spent yielding.
-constexpr Nanoseconds kOversleep = 30'000;
+constexpr Nanoseconds kOversleep = 60'000;
 // For so long a message is expected at any moment.
 constexpr Nanoseconds kPatience = 800'000;
 // Sleeps end after 10 ms, to see whether the wait is cancelled; while messages
