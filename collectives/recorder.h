@@ -41,7 +41,7 @@ struct Event {
 
 struct RecorderOptions {
   // Events there is room for, 88 bytes each, allocated at once: by default as
-  // many as some 250 steps of 94 MB of gradients on two ranks take.
+  // many as some 1000 steps of 94 MB of gradients on two ranks take.
   std::size_t capacity = 1 << 18;
   // Only calls made in training steps from the first to the last of these.
   std::int64_t first_step = kNone;
