@@ -13,7 +13,7 @@ namespace ringlet {
 
 // What a schedule is carried out with, made once and used for every call: room
 // for `window` slices that have arrived and are not added yet, or for more
-// where an algorithm wants `slots`. Small enough to stay in the core's cache.
+// where an algorithm wants `slots`.
 struct Scratch {
   // Of any dtype.
   static constexpr std::size_t kLargestElement = 8;
