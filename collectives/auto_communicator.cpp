@@ -58,8 +58,8 @@ class AutoCollectives final : public HostCollectives {
   HostCollectives& back_end_for(const Collective& call) const {
     if (call.kind != CollectiveKind::kAllReduce) return *mpi_;
     const std::size_t bytes = call.count * size_of(call.dtype);
-    std::size_t row = rows_.size() - 1;
-    while (rows_[row].from_bytes > bytes) --row;
+    std::size_t row = 0;  // from the least up: small calls notice the search
+    while (row + 1 < rows_.size() && rows_[row + 1].from_bytes <= bytes) ++row;
     if (rows_[row].ours) return *rows_[row].ours;
     return call.overlapped ? *overlapped_ : *mpi_;
   }

@@ -107,17 +107,15 @@ ProgressThread::~ProgressThread() {
   thread_.join();
 }
 
-void ProgressThread::run(const Job& job) {
-  // Without a lock, which a small all-reduce would notice.
-  if (queue_->pending > 0) return submit(job).wait();
+bool ProgressThread::enter() {
+  if (queue_->pending > 0) return false;
   if (queue_->failure) std::rethrow_exception(queue_->failure);
   queue_->set_urgent(true);
-  try {
-    job();
-  } catch (...) {
-    queue_->failure = std::current_exception();
-    throw;
-  }
+  return true;
+}
+
+void ProgressThread::fail(std::exception_ptr failure) {
+  queue_->failure = std::move(failure);
 }
 
 Work ProgressThread::submit(Job job) {
