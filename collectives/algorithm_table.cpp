@@ -91,10 +91,11 @@ const AlgorithmTable& AlgorithmTable::built_in() {
   constexpr std::size_t kKiB = 1 << 10, kMiB = 1 << 20;
   static const AlgorithmTable table({{1, 0, "mpi"},
                                      {2, 0, "mpi"},
-                                     {2, 8 * kMiB, "ring", 256 * kKiB},
+                                     {2, 16 * kMiB, "ring", 256 * kKiB},
                                      {2, 32 * kMiB, "ring", kMiB},
                                      {3, 0, "mpi"},
-                                     {3, 64 * kKiB, "recursive_doubling", kMiB},
+                                     {3, 16 * kKiB, "recursive_doubling", kMiB},
+                                     {3, 128 * kKiB, "mpi"},
                                      {3, 256 * kKiB, "ring", 256 * kKiB},
                                      {3, 8 * kMiB, "ring", kMiB},
                                      {4, 0, "mpi"},
