@@ -172,14 +172,7 @@ void check(const std::string& algorithm, const CommunicatorOptions& options) {
 
 }  // namespace
 
-const std::vector<std::string>& algorithm_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = schedule_names();
-    all.emplace_back(kOrdered);
-    return all;
-  }();
-  return names;
-}
+const std::vector<std::string>& algorithm_names() { return schedule_names(); }
 
 void check_slice_bytes(std::size_t bytes, const std::string& source) {
   if (bytes < Scratch::kLargestElement || bytes > kLargestSlice) {

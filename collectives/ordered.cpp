@@ -32,23 +32,53 @@ namespace ringlet {
 // A chunk goes in slices. While slice s is being added, slice s+1 is on its
 // way: the scratch has room for two slices from each other rank.
 
+OrderedSchedule::OrderedSchedule(int rank, int ranks, std::size_t count,
+                                 std::size_t slice_elements)
+    : Schedule(rank, ranks, count, slice_elements),
+      gather_(rank, ranks, count, slice_elements,
+              RingSchedule::Part::kAllGather) {
+  cut(gather_.chunk(0).count);
+}
+
+Exchange OrderedSchedule::operator[](std::size_t index) const {
+  if (index >= gather_.size()) return gather_[index - gather_.size()];
+  const std::size_t step = index / slices();
+  const std::size_t slice = index % slices();
+  const int distance = static_cast<int>(step) + 1;
+  const int to = (rank() + distance) % ranks();
+  const int from = (rank() + ranks() - distance) % ranks();
+  const auto message = [&](int peer, int owner) -> Message {
+    const auto chunk = static_cast<std::size_t>(owner);
+    return {peer, chunk, share(gather_.chunk(chunk), slices(), slice)};
+  };
+  return {.phase = Phase::kReduceScatter,
+          .step = step,
+          .slice = slice,
+          .send = message(to, to),
+          .receive = message(from, rank()),
+          .arrival = Arrival::kSecondOperand};
+}
+
 namespace {
 
+// The first half of an OrderedSchedule, in which what arrives waits for the
+// rest of its slice.
 class OrderedReduceScatter {
  public:
-  OrderedReduceScatter(Journal& journal, void* data, const RingSchedule& chunks,
-                       Dtype dtype, ReduceOp op, const Scratch& scratch)
+  OrderedReduceScatter(Journal& journal, void* data,
+                       const OrderedSchedule& schedule, Dtype dtype,
+                       ReduceOp op, const Scratch& scratch)
       : journal_(journal),
         data_(static_cast<std::byte*>(data)),
-        chunks_(chunks),
+        schedule_(schedule),
         dtype_(dtype),
         op_(op),
         scratch_(scratch),
-        ranks_(static_cast<std::size_t>(chunks.ranks())),
-        rank_(static_cast<std::size_t>(chunks.rank())) {}
+        ranks_(static_cast<std::size_t>(schedule.ranks())),
+        rank_(static_cast<std::size_t>(schedule.rank())) {}
 
   void run() {
-    const std::size_t slices = chunks_.slices();
+    const std::size_t slices = schedule_.slices();
     for (std::size_t s = 0; s < slices + 1; ++s) {
       if (s < slices) start(s);
       if (s > 0) finish(s - 1);
@@ -60,39 +90,33 @@ class OrderedReduceScatter {
     std::vector<Journal::Message> receives, sends;
   };
 
-  static Place place(std::size_t distance, std::size_t chunk,
-                     std::size_t slice) {
-    return {Phase::kReduceScatter, distance - 1, chunk, slice};
-  }
-  Range slice_of(std::size_t chunk, std::size_t slice) const {
-    return share(chunks_.chunk(chunk), chunks_.slices(), slice);
+  Exchange exchange(std::size_t step, std::size_t slice) const {
+    return schedule_[step * schedule_.slices() + slice];
   }
   std::byte* at(Range range) const {
     return data_ + range.begin * size_of(dtype_);
   }
-  // Where the slice from the rank `distance` (1 .. N-1) before this one lands.
-  std::byte* slot(std::size_t slice, std::size_t distance) const {
-    const std::size_t index = slice % 2 * (ranks_ - 1) + distance - 1;
+  // Where what arrives in this step lands: from the rank step+1 before.
+  std::byte* slot(std::size_t slice, std::size_t step) const {
+    const std::size_t index = slice % 2 * (ranks_ - 1) + step;
     return scratch_.memory.data() + index * scratch_.slice_bytes;
   }
 
   void start(std::size_t slice) {
     const std::size_t width = size_of(dtype_);
     InFlight& messages = in_flight_[slice % 2];
-    const Range mine = slice_of(rank_, slice);
-    for (std::size_t t = 1; t < ranks_; ++t) {
-      const std::size_t to = (rank_ + t) % ranks_;
-      const std::size_t from = (rank_ + ranks_ - t) % ranks_;
-      const Range theirs = slice_of(to, slice);
-      if (mine.count > 0) {
+    for (std::size_t step = 0; step + 1 < ranks_; ++step) {
+      const auto [phase, number, s, send, receive, arrival] =
+          exchange(step, slice);
+      if (receive.range.count > 0) {
         messages.receives.push_back(
-            journal_.receive(place(t, rank_, slice), static_cast<int>(from),
-                             slot(slice, t), mine.count * width));
+            journal_.receive({phase, step, receive.chunk, slice}, receive.peer,
+                             slot(slice, step), receive.range.count * width));
       }
-      if (theirs.count > 0) {
-        messages.sends.push_back(journal_.send(place(t, to, slice),
-                                               static_cast<int>(to), at(theirs),
-                                               theirs.count * width));
+      if (send.range.count > 0) {
+        messages.sends.push_back(journal_.send({phase, step, send.chunk, slice},
+                                               send.peer, at(send.range),
+                                               send.range.count * width));
       }
     }
   }
@@ -101,9 +125,10 @@ class OrderedReduceScatter {
     InFlight messages = std::move(in_flight_[slice % 2]);
     in_flight_[slice % 2] = {};
     for (Journal::Message& message : messages.receives) journal_.wait(message);
-    const Range mine = slice_of(rank_, slice);
+    const Exchange last = exchange(ranks_ - 2, slice);
+    const Range mine = last.receive.range;
     if (mine.count > 0) {
-      journal_.reduce(place(ranks_ - 1, rank_, slice), kNone,
+      journal_.reduce({last.phase, last.step, rank_, slice}, kNone,
                       (ranks_ - 1) * mine.count * size_of(dtype_),
                       [&] { add(mine, slice); });
     }
@@ -114,14 +139,14 @@ class OrderedReduceScatter {
     std::vector<const void*> operands(ranks_);
     for (std::size_t from = 0; from < ranks_; ++from) {
       const std::size_t distance = (rank_ + ranks_ - from) % ranks_;
-      operands[from] = distance == 0 ? at(mine) : slot(slice, distance);
+      operands[from] = distance == 0 ? at(mine) : slot(slice, distance - 1);
     }
     reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
   }
 
   Journal& journal_;
   std::byte* data_;
-  const RingSchedule& chunks_;
+  const OrderedSchedule& schedule_;
   Dtype dtype_;
   ReduceOp op_;
   const Scratch& scratch_;
@@ -135,11 +160,10 @@ void ordered_all_reduce(Journal& journal, void* data, std::size_t count,
                         Dtype dtype, ReduceOp op, const Scratch& scratch) {
   const Transport& transport = journal.transport();
   if (transport.size() == 1) return;
-  const RingSchedule gather(transport.rank(), transport.size(), count,
-                            scratch.slice_bytes / size_of(dtype),
-                            RingSchedule::Part::kAllGather);
-  OrderedReduceScatter(journal, data, gather, dtype, op, scratch).run();
-  run_schedule(gather, journal, data, dtype, op, scratch);
+  const OrderedSchedule schedule(transport.rank(), transport.size(), count,
+                                 scratch.slice_bytes / size_of(dtype));
+  OrderedReduceScatter(journal, data, schedule, dtype, op, scratch).run();
+  run_schedule(schedule.gather(), journal, data, dtype, op, scratch);
 }
 
 }  // namespace ringlet

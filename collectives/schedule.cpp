@@ -87,7 +87,7 @@ std::string to_string(const Schedule& schedule) {
 
 const std::vector<std::string>& schedule_names() {
   static const std::vector<std::string> names{"ring", "naive", "tree",
-                                              "recursive_doubling"};
+                                              "recursive_doubling", "ordered"};
   return names;
 }
 
@@ -106,6 +106,9 @@ std::unique_ptr<Schedule> make_schedule(const std::string& name, int rank,
   if (name == "recursive_doubling") {
     return std::make_unique<RecursiveDoublingSchedule>(rank, ranks, count,
                                                        slice);
+  }
+  if (name == "ordered") {
+    return std::make_unique<OrderedSchedule>(rank, ranks, count, slice);
   }
   throw Error(fmt::format("no schedule '{}', expected one of {}", name,
                           fmt::join(schedule_names(), ", ")));

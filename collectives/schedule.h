@@ -100,8 +100,9 @@ class Schedule {
 // One line for the rank and one for each exchange, for people.
 std::string to_string(const Schedule& schedule);
 
-// The schedules that run_schedule can carry out: "ring", "naive", "tree",
-// "recursive_doubling".
+// The schedules of an all-reduce: "ring", "naive", "tree",
+// "recursive_doubling", "ordered". run_schedule carries out any; the order of
+// adding that the last one exists for is ordered_all_reduce's.
 const std::vector<std::string>& schedule_names();
 std::unique_ptr<Schedule> make_schedule(const std::string& name, int rank,
                                         int ranks, std::size_t count,

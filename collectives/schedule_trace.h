@@ -28,8 +28,8 @@ struct TracedStep {
 
 // Carries out the schedule `name` of all of 1 to 64 ranks on bits instead of
 // numbers, without sending anything. `count` elements, in one slice per
-// message. Ring: one chunk per rank; the others work on the whole array, which
-// is one chunk.
+// message. Ring and ordered: one chunk per rank; the others work on the whole
+// array, which is one chunk.
 std::vector<TracedStep> trace_schedule(const std::string& name, int ranks,
                                        std::size_t count);
 

@@ -71,6 +71,24 @@ class TreeSchedule final : public Schedule {
   std::size_t children_;  // of this rank, from which it receives
 };
 
+// 2 (N-1) steps, 2 (N-1)/N S sent and received by each rank. In the first half
+// the owner of a chunk gets it from everybody, to add all at once
+// (ordered_all_reduce); the second is the ring's.
+class OrderedSchedule final : public Schedule {
+ public:
+  OrderedSchedule(int rank, int ranks, std::size_t count,
+                  std::size_t slice_elements);
+
+  const char* name() const override { return "ordered"; }
+  std::size_t size() const override { return 2 * gather_.size(); }
+  Exchange operator[](std::size_t index) const override;
+
+  const RingSchedule& gather() const { return gather_; }
+
+ private:
+  RingSchedule gather_;
+};
+
 // log2 N steps for a power of two, two more otherwise; log2 N S sent and
 // received by each rank.
 class RecursiveDoublingSchedule final : public Schedule {

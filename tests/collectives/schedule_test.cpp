@@ -140,13 +140,14 @@ TEST_CASE("half a tree reduces to any root, the other half broadcasts") {
   }
 }
 
-TEST_CASE("a rank of the ring sends 2 (N-1)/N of the elements") {
+TEST_CASE("a rank of the ring, and of ordered, sends 2 (N-1)/N of the array") {
+  const char* name = GENERATE("ring", "ordered");
   for (int ranks = 1; ranks <= 64; ++ranks) {
     const auto n = static_cast<std::size_t>(ranks);
     for (const std::size_t count : {0, 1, 15, 16, 17, 97, 1000}) {
-      for (const auto& schedule : all_ranks("ring", ranks, count, 1000)) {
+      for (const auto& schedule : all_ranks(name, ranks, count, 1000)) {
         const Traffic sent = sent_by(*schedule);
-        CAPTURE(ranks, count, schedule->rank());
+        CAPTURE(name, ranks, count, schedule->rank());
         CHECK(sent.elements >= 2 * (n - 1) * (count / n));
         CHECK(sent.elements <= 2 * (n - 1) * ((count + n - 1) / n));
         if (count >= n) CHECK(sent.messages == 2 * (n - 1));
@@ -195,6 +196,7 @@ TEST_CASE("steps are as many as the pictures say") {
     const bool power_of_two = std::has_single_bit(static_cast<unsigned>(ranks));
     CAPTURE(ranks);
     CHECK(steps("ring") == 2 * (n - 1));
+    CHECK(steps("ordered") == 2 * (n - 1));
     CHECK(steps("naive") == 2 * (n - 1));
     CHECK(steps("tree") == 2 * log2_up(ranks));
     CHECK(steps("recursive_doubling") ==
@@ -206,8 +208,9 @@ TEST_CASE("no slice is longer than allowed, and no more slices than needed") {
   for (const std::size_t count : {1, 12, 13, 97, 96}) {
     for (const std::string& name : schedule_names()) {
       const auto schedule = make_schedule(name, 0, 3, count, 8);
-      const std::size_t longest =
-          name == "ring" ? share({0, count}, 3, 0).count : count;
+      const std::size_t longest = name == "ring" || name == "ordered"
+                                      ? share({0, count}, 3, 0).count
+                                      : count;
       for (std::size_t i = 0; i < schedule->size(); ++i) {
         CHECK((*schedule)[i].send.range.count <= 8);
       }
