@@ -229,8 +229,9 @@ void add_machine(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Ranks and machine");
   app.add_option(
          "--comm", o.comm,
-         "All-reduce: auto (by size, from a table), our algorithms over "
-         "MPI, mpi (MPI_Allreduce), or solo (one rank)")
+         "All-reduce: auto (in memory that the ranks of a host share, or by "
+         "size, from a table), our algorithms over MPI, shared, mpi "
+         "(MPI_Allreduce), or solo (one rank)")
       ->check(CLI::IsMember(communicator_names()))
       ->default_str("auto; solo without mpirun");
   app.add_option("--comm-table", o.comm_table,

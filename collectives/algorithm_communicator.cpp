@@ -11,12 +11,14 @@
 #include "collectives/ordered.h"
 #include "collectives/run_schedule.h"
 #include "collectives/schedules.h"
+#include "collectives/shared_collectives.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
 namespace {
 
 constexpr const char* kOrdered = "ordered";
+constexpr const char* kShared = "shared";
 constexpr std::size_t kLargestSlice = 1 << 30;
 
 class AlgorithmCollectives final : public HostCollectives {
@@ -172,7 +174,14 @@ void check(const std::string& algorithm, const CommunicatorOptions& options) {
 
 }  // namespace
 
-const std::vector<std::string>& algorithm_names() { return schedule_names(); }
+const std::vector<std::string>& algorithm_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = schedule_names();
+    all.emplace_back(kShared);
+    return all;
+  }();
+  return names;
+}
 
 void check_slice_bytes(std::size_t bytes, const std::string& source) {
   if (bytes < Scratch::kLargestElement || bytes > kLargestSlice) {
@@ -186,6 +195,10 @@ std::unique_ptr<HostCollectives> make_algorithm_collectives(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options, std::shared_ptr<Ledger> ledger) {
   check(algorithm, options);
+  if (algorithm == kShared) {
+    return make_shared_collectives(std::move(transport), options,
+                                   std::move(ledger));
+  }
   return std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
                                                 options, std::move(ledger));
 }

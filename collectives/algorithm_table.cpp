@@ -87,7 +87,9 @@ AlgorithmTable::AlgorithmTable(std::vector<AlgorithmChoice> choices,
   }
 }
 
-const AlgorithmTable& AlgorithmTable::built_in() {
+const AlgorithmTable& AlgorithmTable::built_in(bool shared) {
+  static const AlgorithmTable memory({{1, 0, "shared"}}, "the built-in table");
+  if (shared) return memory;
   constexpr std::size_t kKiB = 1 << 10, kMiB = 1 << 20;
   static const AlgorithmTable table({{1, 0, "mpi"},
                                      {2, 0, "mpi"},

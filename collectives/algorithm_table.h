@@ -35,9 +35,9 @@ class AlgorithmTable {
   AlgorithmTable(std::vector<AlgorithmChoice> choices,
                  const std::string& source);
 
-  // What --tune found on one host with two cores, under Open MPI 4.1: MPI's own
-  // for small arrays, and the ring for large ones.
-  static const AlgorithmTable& built_in();
+  // What was found best on one host with two cores, under Open MPI 4.1: where
+  // ranks share memory, and where they send messages.
+  static const AlgorithmTable& built_in(bool shared);
 
   // Throws Error with the file's name where it cannot be read or is no table.
   static AlgorithmTable read(const std::filesystem::path& file);

@@ -1,6 +1,10 @@
 #include "collectives/auto_communicator.h"
 
+#include <fmt/format.h>
+
+#include <atomic>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <vector>
 
@@ -9,6 +13,7 @@
 #include "collectives/ledger.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_transport.h"
+#include "collectives/shared_collectives.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -16,15 +21,17 @@ namespace {
 
 class AutoCollectives final : public HostCollectives {
  public:
-  AutoCollectives(const AlgorithmTable& table,
+  AutoCollectives(const AlgorithmTable* table,
                   const CommunicatorOptions& options)
       : mpi_(make_mpi_collectives()),
         overlapped_(make_algorithm_collectives("ring", make_mpi_transport(),
                                                options, ledger_)) {
-    const auto choices = table.for_ranks(mpi_->size());
+    share_memory(options);
+    if (table == nullptr) table = &AlgorithmTable::built_in(bool{shared_});
+    const auto choices = table->for_ranks(mpi_->size());
     check_equal(choices);
     for (const AlgorithmChoice& choice : choices) {
-      rows_.push_back({choice.from_bytes, make(choice, options)});
+      rows_.push_back({choice.from_bytes, back_end_of(choice, options)});
     }
   }
 
@@ -32,15 +39,28 @@ class AutoCollectives final : public HostCollectives {
   int rank() const override { return mpi_->rank(); }
   int size() const override { return mpi_->size(); }
 
-  void run(const Collective& call) override { back_end_for(call).run(call); }
+  void run(const Collective& call) override {
+    HostCollectives& chosen = back_end_for(call);
+    under_way_ = &chosen;
+    if (cancelled_) throw Cancelled("gave up waiting for another rank");
+    chosen.run(call);
+  }
 
-  // What MPI does cannot be cancelled, and it may be what is under way.
-  bool cancel() noexcept override { return false; }
+  // What MPI does cannot be cancelled.
+  bool cancel() noexcept override {
+    cancelled_ = true;
+    HostCollectives* current = under_way_;
+    return current == nullptr || current->cancel();
+  }
   void set_urgent(bool urgent) override {
+    if (shared_) shared_->set_urgent(urgent);
     overlapped_->set_urgent(urgent);
-    for (const Row& row : rows_) {
-      if (row.ours) row.ours->set_urgent(urgent);
-    }
+    for (const auto& back_end : ours_) back_end->set_urgent(urgent);
+  }
+
+  Buffer allocate(std::size_t bytes) override {
+    return shared_ ? shared_->allocate(bytes)
+                   : HostCollectives::allocate(bytes);
   }
 
   Ledger* ledger() override { return ledger_.get(); }
@@ -52,25 +72,51 @@ class AutoCollectives final : public HostCollectives {
  private:
   struct Row {
     std::size_t from_bytes;
-    std::unique_ptr<HostCollectives> ours;  // none: MPI's
+    HostCollectives* back_end;
   };
 
+  // Where that cannot be, messages do, and one rank says why.
+  void share_memory(const CommunicatorOptions& options) {
+    if (!options.share_memory) return;
+    auto transport = make_mpi_transport();
+    CommunicatorOptions own = options;
+    own.memory = mpi_host_memory(*transport);
+    if (own.memory->size() < size()) return;  // several hosts
+    try {
+      shared_ = make_shared_collectives(std::move(transport), own, ledger_);
+    } catch (const Error& error) {
+      if (rank() > 0) return;
+      fmt::print(stderr, "ringlet: all-reduce by messages, since {}\n",
+                 error.what());
+    }
+  }
+
   HostCollectives& back_end_for(const Collective& call) const {
-    if (call.kind != CollectiveKind::kAllReduce) return *mpi_;
+    if (call.kind != CollectiveKind::kAllReduce) {
+      return shared_ ? *shared_ : *mpi_;
+    }
     const std::size_t bytes = call.count * size_of(call.dtype);
     std::size_t row = 0;  // from the least up: small calls notice the search
     while (row + 1 < rows_.size() && rows_[row + 1].from_bytes <= bytes) ++row;
-    if (rows_[row].ours) return *rows_[row].ours;
-    return call.overlapped ? *overlapped_ : *mpi_;
+    HostCollectives* chosen = rows_[row].back_end;
+    return chosen == mpi_.get() && call.overlapped ? *overlapped_ : *chosen;
   }
 
-  std::unique_ptr<HostCollectives> make(
-      const AlgorithmChoice& choice, const CommunicatorOptions& options) const {
-    if (choice.algorithm == "mpi") return nullptr;
+  HostCollectives* back_end_of(const AlgorithmChoice& choice,
+                               const CommunicatorOptions& options) {
+    if (choice.algorithm == "mpi") return mpi_.get();
+    if (choice.algorithm == "shared") {
+      if (!shared_) {
+        throw Error(
+            "the table of algorithms has shared, which is not to be had");
+      }
+      return shared_.get();
+    }
     CommunicatorOptions own = options;
     own.slice_bytes = choice.slice_bytes;
-    return make_algorithm_collectives(choice.algorithm, make_mpi_transport(),
-                                      own, ledger_);
+    ours_.push_back(make_algorithm_collectives(
+        choice.algorithm, make_mpi_transport(), own, ledger_));
+    return ours_.back().get();
   }
 
   void check_equal(const std::vector<AlgorithmChoice>& choices) {
@@ -89,13 +135,17 @@ class AutoCollectives final : public HostCollectives {
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   std::unique_ptr<HostCollectives> mpi_;
   std::unique_ptr<HostCollectives> overlapped_;
+  std::unique_ptr<HostCollectives> shared_;  // where ranks share memory
+  std::vector<std::unique_ptr<HostCollectives>> ours_;
   std::vector<Row> rows_;  // by rising from_bytes, the first from 0 on
+  std::atomic<HostCollectives*> under_way_ = nullptr;
+  std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_auto_communicator(
-    const AlgorithmTable& table, const CommunicatorOptions& options) {
+    const AlgorithmTable* table, const CommunicatorOptions& options) {
   return std::make_unique<HostCommunicator>(
       std::make_unique<AutoCollectives>(table, options));
 }

@@ -7,12 +7,13 @@
 
 namespace ringlet {
 
-// The back end "auto": for each size the all-reduce that the table names, MPI's
-// for the other collectives. What is started to run beside the caller is never
-// MPI's, which holds a core while it waits, but the ring. A recorder sees what
-// is ours. Collective, on the main thread; throws Error on all ranks where they
-// have not the same table.
+// The back end "auto": for each size the all-reduce that the table names (null:
+// the built-in one); the other collectives by shared memory where the ranks
+// have it in common, else MPI's. What is started to run beside the caller is
+// never MPI's, which holds a core while it waits, but the ring. A recorder sees
+// what is ours. Collective, on the main thread; throws Error on all ranks where
+// they have not the same table.
 std::unique_ptr<Communicator> make_auto_communicator(
-    const AlgorithmTable& table, const CommunicatorOptions& options = {});
+    const AlgorithmTable* table, const CommunicatorOptions& options = {});
 
 }  // namespace ringlet

@@ -7,7 +7,7 @@ namespace ringlet {
 namespace {
 
 constexpr int kSpinsAlone = 100;
-constexpr int kSpinsShared = 4;
+constexpr int kSpinsShared = 1;
 constexpr std::chrono::microseconds kLongestSleep{500};
 
 void spin_once() {

@@ -14,6 +14,7 @@
 
 namespace ringlet {
 
+class HostMemory;
 class Ledger;
 class Recorder;
 
@@ -143,9 +144,10 @@ class Communicator {
   // Returns when every rank has called it.
   void barrier() { run({.kind = CollectiveKind::kBarrier}); }
 
-  // The memory that this back end reduces best; it is kept as long as the
-  // Communicator lives. Plain memory here, huge pages where other processes
-  // read it.
+  // The memory that this back end reduces best, kept as long as the
+  // Communicator lives: plain, on huge pages where other processes read it by
+  // the kernel's help, or mapped by all ranks of the host (shared, auto).
+  // Collective, with the same or different sizes.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
   // What this rank has sent and received since it was made or cleared, by phase
@@ -189,10 +191,15 @@ struct CommunicatorOptions {
   // Slices in flight per rank, each way, that are added when they arrive; of
   // those that land in place, eight times as many (run_schedule.h).
   std::size_t window = 2;
-  // For "auto", whose rows have slices of their own: a file that
-  // `allreduce_perf
-  // --tune` wrote; empty: the built-in table.
+  // For "auto", whose rows have slices of their own: a file that allreduce_perf
+  // --tune wrote; empty: the built-in table.
   std::string algorithm_table = {};
+  // Whether "auto" uses memory that the ranks of a host share.
+  bool share_memory = true;
+  // For "shared", where threads are ranks: what they share. Null: memory of its
+  // own; the communicators over MPI of one process have theirs in common, so
+  // that one's arrays are good for all.
+  std::shared_ptr<HostMemory> memory = nullptr;
   // Where our algorithms record what they do (recorder.h), from here on: on all
   // ranks or on none, since it takes a measurement of the clocks. Null:
   // nowhere.
@@ -202,10 +209,11 @@ struct CommunicatorOptions {
 // Makes the back end `name` over the job's ranks: "solo" (this process alone;
 // refused where the launcher started more), "mpi" (MPI_Allreduce), one of our
 // algorithms over MPI, "ring", "naive", "tree", "recursive_doubling",
-// "ordered", or "auto" (mpi or ours, by size, from a table). All but the first
-// start MPI when needed (see mpi_scope.h); every rank makes and destroys them
-// at the same points, on its main thread. Throws Error naming the known back
-// ends otherwise.
+// "ordered", "shared" (ranks on one host, through memory that all have mapped;
+// refused elsewhere), or "auto" (shared where that can be, else mpi or ours, by
+// size, from a table). All but the first start MPI when needed (mpi_scope.h);
+// every rank makes and destroys them at the same points, on its main thread.
+// Throws Error naming the known back ends otherwise.
 const std::vector<std::string>& communicator_names();
 std::unique_ptr<Communicator> make_communicator(
     const std::string& name, const CommunicatorOptions& options = {});

@@ -12,7 +12,6 @@
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
-
 const std::vector<std::string>& communicator_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all{"solo", "auto", "mpi"};
@@ -31,14 +30,17 @@ std::unique_ptr<Communicator> make_communicator(
   }
   if (name == "mpi") return make_mpi_communicator();
   if (name == "auto") {
-    return make_auto_communicator(
-        options.algorithm_table.empty()
-            ? AlgorithmTable::built_in()
-            : AlgorithmTable::read(options.algorithm_table),
-        options);
+    if (options.algorithm_table.empty()) {
+      return make_auto_communicator(nullptr, options);
+    }
+    const auto table = AlgorithmTable::read(options.algorithm_table);
+    return make_auto_communicator(&table, options);
   }
   if (name != "solo") {
-    return make_algorithm_communicator(name, make_mpi_transport(), options);
+    auto transport = make_mpi_transport();
+    CommunicatorOptions own = options;
+    if (name == "shared") own.memory = mpi_host_memory(*transport);
+    return make_algorithm_communicator(name, std::move(transport), own);
   }
   const LaunchInfo launched = launch_info();
   if (launched.size > 1) {

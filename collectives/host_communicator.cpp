@@ -28,7 +28,7 @@ HostCommunicator::~HostCommunicator() {
 }
 
 Buffer HostCommunicator::allocate(std::size_t bytes) {
-  allocated_.push_back(Buffer::allocate(bytes, Pages::kHuge));
+  progress_.run([&] { allocated_.push_back(collectives_->allocate(bytes)); });
   return allocated_.back();
 }
 

@@ -25,6 +25,11 @@ class HostCollectives {
   // A call that check_call has let pass.
   virtual void run(const Collective& call) = 0;
 
+  // As the Communicator's: huge pages, which other processes read faster.
+  virtual Buffer allocate(std::size_t bytes) {
+    return Buffer::allocate(bytes, Pages::kHuge);
+  }
+
   // Makes the call that is under way throw; false if that cannot be done.
   virtual bool cancel() noexcept = 0;
   // As Transport::set_urgent.

@@ -79,6 +79,7 @@ class MpiTransport final : public Transport {
 
   int rank() const override { return world_.info().rank; }
   int size() const override { return world_.info().size; }
+  std::vector<int> host_ranks() const override { return world_.host_ranks(); }
 
   RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
     return std::make_unique<MpiRequest>(
@@ -126,6 +127,17 @@ class MpiTransport final : public Transport {
 
 std::unique_ptr<Transport> make_mpi_transport(std::size_t largest_piece) {
   return std::make_unique<MpiTransport>(largest_piece);
+}
+
+std::shared_ptr<HostMemory> mpi_host_memory(const Transport& transport) {
+  static std::weak_ptr<HostMemory> current;
+  std::shared_ptr<HostMemory> memory = current.lock();
+  if (!memory) {
+    memory =
+        std::make_shared<HostMemory>(transport.host_ranks(), transport.rank());
+    current = memory;
+  }
+  return memory;
 }
 
 }  // namespace ringlet

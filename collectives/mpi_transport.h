@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "collectives/host_memory.h"
 #include "collectives/transport.h"
 
 namespace ringlet {
@@ -15,5 +16,10 @@ namespace ringlet {
 // `largest_piece` bytes (tests make it small).
 std::unique_ptr<Transport> make_mpi_transport(
     std::size_t largest_piece = std::size_t{1} << 30);
+
+// What the ranks of this host share, the same for all communicators of this
+// process: an array that one of them has allocated is good for the others.
+// Collective. `transport` is one over MPI.
+std::shared_ptr<HostMemory> mpi_host_memory(const Transport& transport);
 
 }  // namespace ringlet

@@ -26,4 +26,17 @@ MpiWorld::~MpiWorld() {
   if (!unwinding_) MPI_Comm_free(&comm_);
 }
 
+std::vector<int> MpiWorld::host_ranks() const {
+  MPI_Comm host = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, info_.rank,
+                                MPI_INFO_NULL, &host),
+            "MPI_Comm_split_type");
+  std::vector<int> ranks(static_cast<std::size_t>(info_.local_size));
+  check_mpi(
+      MPI_Allgather(&info_.rank, 1, MPI_INT, ranks.data(), 1, MPI_INT, host),
+      "MPI_Allgather");
+  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
+  return ranks;
+}
+
 }  // namespace ringlet

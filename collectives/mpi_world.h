@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <memory>
+#include <vector>
 
 #include "collectives/mpi_scope.h"
 
@@ -22,6 +23,8 @@ class MpiWorld {
 
   MPI_Comm comm() const { return comm_; }
   const LaunchInfo& info() const { return info_; }
+  // Of this host, rising. Collective.
+  std::vector<int> host_ranks() const;
 
  private:
   std::shared_ptr<MpiScope> scope_;

@@ -1,5 +1,6 @@
 #include "collectives/thread_transport.h"
 
+#include <numeric>
 #include <utility>
 
 #include "collectives/thread_channels.h"
@@ -15,6 +16,11 @@ class ThreadTransport final : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return channels_->size(); }
+  std::vector<int> host_ranks() const override {
+    std::vector<int> all(static_cast<std::size_t>(size()));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
 
   RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
     return post(channels_->between(rank_, peer),

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/runtime/error.h"
 
@@ -40,6 +41,8 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // The ranks that can map this one's memory, itself among them, rising.
+  virtual std::vector<int> host_ranks() const { return {rank()}; }
 
   // Starts to send `bytes` from `data`, which must stay untouched until the
   // request is done. A send may wait for its receive to be posted.

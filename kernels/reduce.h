@@ -42,11 +42,18 @@ void reduce(void* accumulator, const void* operand, std::size_t count,
 // in a balanced binary tree over the operands: with five of them
 // ((0+1) + (2+3)) + 4. The order depends on nothing else, so an element's bits
 // do not change with its place; and a tree over 2^a operands, each made by a
-// tree over 2^b others, is the tree over all of them. `result` may be one of
-// the operands. Each operand is read once, the result written once.
-void reduce_tree(void* result, const void* const* operands,
-                 std::size_t operand_count, std::size_t count, Dtype dtype,
-                 ReduceOp op);
+// tree over 2^b others, is the tree over all of them. All of `results` get the
+// result; any may be one of the operands. Each operand is read once, each
+// result written once.
+void reduce_tree(void* const* results, std::size_t result_count,
+                 const void* const* operands, std::size_t operand_count,
+                 std::size_t count, Dtype dtype, ReduceOp op);
+
+inline void reduce_tree(void* result, const void* const* operands,
+                        std::size_t operand_count, std::size_t count,
+                        Dtype dtype, ReduceOp op) {
+  reduce_tree(&result, 1, operands, operand_count, count, dtype, op);
+}
 
 // data[i] = data[i] * factor; floating types only.
 void scale(void* data, std::size_t count, Dtype dtype, double factor);

@@ -41,7 +41,6 @@ constexpr Refused kRefused[] = {
     {"-N,--run_cycles", "1", "repeat the command instead"},
     {"-p,--parallel_init", "0", "there is one rank per process"},
     {"-G,--cudagraph", "0", "data lie in host memory"},
-    {"-R,--local_register", "0", "data lie in host memory"},
     {"-D,--device_implementation", "0", "data lie in host memory"},
     {"-V,--device_cta_count", "", "data lie in host memory"},
     {"-M,--memory", "0", "see the memory limit that every run prints"},
@@ -150,9 +149,11 @@ void add_measurement(CLI::App& app, PerfOptions& o, Texts& texts) {
                  "mean, 2 least, 3 most")
       ->capture_default_str()
       ->check(CLI::Range(0, 3));
+  app.add_option("-R,--local_register", o.registered,
+                 "1: arrays in memory that the ranks of a host share, as "
+                 "training's gradients; 0: in each rank's own");
   app.add_option("--pages", texts.pages,
-                 "Of the arrays: huge, as training's gradients have, or small, "
-                 "as malloc's")
+                 "Of a rank's own arrays: huge or, as malloc's, small")
       ->capture_default_str();
   app.add_option("-C,--report_cputime", o.cpu_time,
                  "1: processor time of the rank instead of elapsed time");

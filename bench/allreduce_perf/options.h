@@ -33,6 +33,7 @@ struct PerfOptions {
   bool cpu_time = false, per_iteration = false, timestamps = false;
   double timeout = 0;  // seconds per row; 0: none
   Pages pages = Pages::kHuge;
+  bool registered = false;  // -R
   Format format = Format::kTable;
   std::string json_file, trace_file;
 

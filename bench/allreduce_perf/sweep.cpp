@@ -93,8 +93,13 @@ Sweep::Sweep(const PerfOptions& options)
   for (const std::string& backend : options.backends) {
     backends_.push_back(make_backend(backend, options));
   }
-  input_ = Buffer::allocate(options.max_bytes, options.pages);
-  output_ = Buffer::allocate(options.max_bytes, options.pages);
+  if (options.registered) allocator_ = make_communicator("shared");
+  const auto allocate = [&] {
+    return allocator_ ? allocator_->allocate(options.max_bytes)
+                      : Buffer::allocate(options.max_bytes, options.pages);
+  };
+  input_ = allocate();
+  output_ = allocate();
 }
 
 Sweep::~Sweep() = default;

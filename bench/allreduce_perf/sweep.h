@@ -76,6 +76,7 @@ class Sweep {
 
   const PerfOptions& options_;
   std::unique_ptr<Communicator> control_;
+  std::unique_ptr<Communicator> allocator_;  // of what is registered
   std::vector<std::unique_ptr<Communicator>> backends_;
   Buffer input_, output_;
 };

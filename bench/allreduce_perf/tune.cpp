@@ -42,7 +42,8 @@ const Row& best_of(const std::vector<const Row*>& rows) {
 void prepare_tuning(PerfOptions& options) {
   const PerfOptions usual;
   if (options.backends == usual.backends) {
-    options.backends = {"mpi", "recursive_doubling", "ring:256K", "ring:1M"};
+    options.backends = {"mpi", "recursive_doubling", "ring:256K", "ring:1M",
+                        "shared"};
   }
   bool mpi = false;
   for (const std::string& backend : options.backends) {
@@ -67,7 +68,7 @@ void prepare_tuning(PerfOptions& options) {
   options.baseline = kMpi;
   if (options.min_bytes == usual.min_bytes &&
       options.max_bytes == usual.max_bytes) {
-    options.min_bytes = 16 << 10;
+    options.min_bytes = 4;
     options.max_bytes = 256 << 20;
     options.step_factor = 2;
   }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "collectives/mpi_scope.h"
+#include "collectives/transport.h"
 
 namespace ringlet {
 namespace {
@@ -75,7 +76,11 @@ void end_job(const char* program, const std::exception& error) {
   constexpr milliseconds kHeadStart{100}, kLongest{1000}, kWait{2000};
   const LaunchInfo self = self_or_first();
   const bool shared = dynamic_cast<const SharedError*>(&error) != nullptr;
-  if (shared && self.rank > 0) std::this_thread::sleep_for(kWait);
+  // Of a rank that waited for one with an error of its own, which says it.
+  const bool consequence = dynamic_cast<const Cancelled*>(&error) != nullptr;
+  if ((shared && self.rank > 0) || consequence) {
+    std::this_thread::sleep_for(kWait);
+  }
   std::this_thread::sleep_for(std::min(kHeadStart * self.rank, kLongest));
   if (!shared && self.size > 1) {
     fmt::print(stderr, "{}: rank {}: {}\n", program, self.rank, error.what());

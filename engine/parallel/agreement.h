@@ -25,7 +25,8 @@ void agree(Communicator& communicator, const std::function<void()>& action);
 // Prints the error once for the whole job, then ends all ranks with status 1.
 // An error that every rank has is rank 0's to print, and the others wait until
 // it has; one that a rank has alone is its own, but should several fail
-// together the lowest comes first, and ends the others while they wait.
+// together the lowest comes first, and ends the others while they wait. That a
+// rank waited in vain for another (Cancelled) is said last.
 [[noreturn]] void end_job(const char* program, const std::exception& error);
 
 // Every rank's text, by rank.

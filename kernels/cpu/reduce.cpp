@@ -110,20 +110,22 @@ void reduce(void* accumulator, const void* operand, std::size_t count,
   });
 }
 
-void reduce_tree(void* result, const void* const* operands,
-                 std::size_t operand_count, std::size_t count, Dtype dtype,
-                 ReduceOp op) {
+void reduce_tree(void* const* results, std::size_t result_count,
+                 const void* const* operands, std::size_t operand_count,
+                 std::size_t count, Dtype dtype, ReduceOp op) {
   with_type(dtype, [&]<typename T>(T) {
     with_op<typename Element<T>::Wide>(op, [&](auto combine) {
       using Reducer = Tree<T, decltype(combine)>;
       const Reducer tree(operands, combine);
       std::array<typename Reducer::Wide, Reducer::kBlock> sums;
-      T* target = static_cast<T*>(result);
       for (std::size_t begin = 0; begin < count; begin += Reducer::kBlock) {
         const std::size_t length = std::min(Reducer::kBlock, count - begin);
         tree.reduce(sums.data(), 0, operand_count, begin, length);
-        for (std::size_t i = 0; i < length; ++i) {
-          target[begin + i] = Element<T>::store(sums[i]);
+        for (std::size_t r = 0; r < result_count; ++r) {
+          T* target = static_cast<T*>(results[r]) + begin;
+          for (std::size_t i = 0; i < length; ++i) {
+            target[i] = Element<T>::store(sums[i]);
+          }
         }
       }
     });

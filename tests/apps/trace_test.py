@@ -25,7 +25,8 @@ class TraceTest(job.JobTest):
 
     def test_three_steps_of_two_ranks(self):
         ranks = 2
-        document, events, output = self.trace("--steps", 6, ranks=ranks)
+        document, events, output = self.trace("--steps", 6, "--comm", "ring",
+                                              ranks=ranks)
         self.assertEqual(self.steps(events), {3, 4, 5})
         buckets = {e["args"]["bucket"] for e in events} - {-1}
         self.assertGreater(len(buckets), 1)
@@ -59,6 +60,19 @@ class TraceTest(job.JobTest):
         self.assertEqual(self.steps(events), {2})
         self.assertEqual({e["args"]["phase"] for e in events
                           if e["cat"] == "send"}, {"reduce", "broadcast"})
+
+    def test_ranks_that_share_memory_send_nothing(self):
+        document, events, _ = self.trace("--steps", 3, ranks=2)
+        kinds = {e["cat"] for e in events if e["args"]["bucket"] >= 0}
+        self.assertEqual(kinds, {"call", "reduce"})
+        for rank in range(2):
+            added = sum(e["args"]["bytes"] for e in events
+                        if e["cat"] == "reduce" and e["pid"] == rank
+                        and e["args"]["bucket"] >= 0)
+            # Of the other rank's gradients, in one step.
+            self.assertAlmostEqual(added / (4 * PARAMETERS), 0.5, places=2)
+        for rank in document["otherData"]["ranks"]:
+            self.assertIn("all-gather", rank["ledger"])
 
     def test_a_rank_alone_has_calls_only(self):
         _, events, _ = self.trace("--steps", 3)

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "collectives/algorithm_communicator.h"
+#include "collectives/schedule.h"
 #include "collectives/skewed_transport.h"
 #include "support/catch.h"
 #include "support/files.h"
@@ -120,7 +121,7 @@ TEST_CASE("gathering leaves no trace, and can be done again") {
 }
 
 TEST_CASE("lanes of a Chrome trace never overlap, and have names") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   CAPTURE(algorithm);
   const json document = chrome_json(traces_of(4, algorithm));
   std::set<Lane> named;

@@ -8,6 +8,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/schedule.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
 #include "support/catch.h"
@@ -16,6 +17,7 @@
 namespace ringlet {
 namespace {
 
+using testing::Arrays;
 using testing::check_conformance;
 using testing::spawn_ranks;
 using testing::spawn_transports;
@@ -25,19 +27,20 @@ TEST_CASE("every algorithm over threads conforms", "[slow]") {
   const CommunicatorOptions options = {
       .slice_bytes = static_cast<std::size_t>(GENERATE(16, 1024)),
       .window = static_cast<std::size_t>(GENERATE(1, 3))};
+  const Arrays arrays = GENERATE(Arrays::kPrivate, Arrays::kAllocated);
   for (int ranks = 1; ranks <= 8; ++ranks) {
     CAPTURE(algorithm, ranks, options.slice_bytes, options.window);
     spawn_ranks(
         ranks,
         [&](Communicator& communicator) {
-          check_conformance(communicator, options.slice_bytes);
+          check_conformance(communicator, options.slice_bytes, arrays);
         },
         options, algorithm);
   }
 }
 
-TEST_CASE("every algorithm keeps MPI's rules where ranks run apart", "[slow]") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+TEST_CASE("every schedule keeps MPI's rules where ranks run apart", "[slow]") {
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
   for (int ranks = 2; ranks <= 5; ++ranks) {
     CAPTURE(algorithm, ranks);
@@ -245,7 +248,7 @@ TEST_CASE("calls that cannot be meant are refused") {
   CHECK_THROWS_WITH(spawn_ranks(
                         1, [](Communicator&) {}, {}, "rign"),
                     "unknown all-reduce algorithm 'rign', expected ring, "
-                    "naive, tree, recursive_doubling, ordered");
+                    "naive, tree, recursive_doubling, ordered, shared");
 }
 
 TEST_CASE("the options of a ring are checked") {
@@ -263,7 +266,7 @@ TEST_CASE("make_communicator names what it knows, and refuses solo to a job") {
   CHECK_THROWS_WITH(
       make_communicator("rign"),
       "unknown communicator 'rign', expected solo, auto, mpi, ring, "
-      "naive, tree, recursive_doubling, ordered");
+      "naive, tree, recursive_doubling, ordered, shared");
   setenv("OMPI_COMM_WORLD_RANK", "1", 1);
   setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   CHECK_THROWS_WITH(make_communicator("solo"),

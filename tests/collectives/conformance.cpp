@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/element.h"
+#include "kernels/runtime/layout.h"
 
 namespace ringlet::testing {
 namespace {
@@ -18,29 +20,64 @@ namespace {
 constexpr std::size_t kGuardBytes = 64;
 constexpr std::byte kGuard{0xA5};
 
+// Where the arrays of a check lie: in memory that the communicator gave, cut
+// piece by piece and begun anew when no piece is in use, or in the process's
+// own.
+class Memory {
+ public:
+  Memory(Communicator& communicator, Arrays arrays) {
+    constexpr std::size_t kBytes = 4 << 20;
+    if (arrays == Arrays::kAllocated) all_ = communicator.allocate(kBytes);
+  }
+
+  std::shared_ptr<std::byte> piece(std::size_t bytes) {
+    if (all_.bytes() == 0) {
+      return {new std::byte[bytes], std::default_delete<std::byte[]>()};
+    }
+    if (in_use_ == 0) end_ = 0;
+    RINGLET_CHECK(end_ + bytes <= all_.bytes(), "arrays of {} more bytes",
+                  bytes);
+    std::byte* begin = all_.data() + end_;
+    end_ += bytes;
+    ++in_use_;
+    return {begin, [this](std::byte*) { --in_use_; }};
+  }
+
+ private:
+  Buffer all_;
+  std::size_t end_ = 0, in_use_ = 0;
+};
+
+// Of the rank whose thread this is.
+thread_local Memory* memory = nullptr;
+
 // An array between two rows of guard bytes.
 template <typename T>
 class Guarded {
  public:
   explicit Guarded(std::size_t count)
-      : count_(count), memory_(2 * kGuardBytes + count * sizeof(T), kGuard) {}
+      : count_(count),
+        bytes_(2 * kGuardBytes + round_up(count * sizeof(T), kGuardBytes)),
+        memory_(memory->piece(bytes_)) {
+    std::fill_n(memory_.get(), bytes_, kGuard);
+  }
 
-  T* data() { return reinterpret_cast<T*>(memory_.data() + kGuardBytes); }
+  T* data() { return reinterpret_cast<T*>(memory_.get() + kGuardBytes); }
   T& operator[](std::size_t i) { return data()[i]; }
 
   void check_guards() const {
-    const auto end = memory_.end() - kGuardBytes;
+    const std::byte* begin = memory_.get();
+    const std::byte* end = begin + kGuardBytes + count_ * sizeof(T);
     const auto is_guard = [](std::byte b) { return b == kGuard; };
-    RINGLET_CHECK(
-        std::all_of(memory_.begin(), memory_.begin() + kGuardBytes, is_guard),
-        "wrote before an array of {}", count_);
-    RINGLET_CHECK(std::all_of(end, memory_.end(), is_guard),
+    RINGLET_CHECK(std::all_of(begin, begin + kGuardBytes, is_guard),
+                  "wrote before an array of {}", count_);
+    RINGLET_CHECK(std::all_of(end, begin + bytes_, is_guard),
                   "wrote behind an array of {}", count_);
   }
 
  private:
-  std::size_t count_;
-  std::vector<std::byte> memory_;
+  std::size_t count_, bytes_;
+  std::shared_ptr<std::byte> memory_;
 };
 
 // The distance of neighbours around 1; 0 for integers.
@@ -309,7 +346,10 @@ void check_bad_root(Communicator& communicator) {
 
 }  // namespace
 
-void check_conformance(Communicator& communicator, std::size_t slice_bytes) {
+void check_conformance(Communicator& communicator, std::size_t slice_bytes,
+                       Arrays arrays) {
+  Memory own(communicator, arrays);
+  memory = &own;
   check_all_reduce<float>(communicator, slice_bytes, Dtype::kF32);
   check_all_reduce<double>(communicator, slice_bytes, Dtype::kF64);
   check_all_reduce<std::int32_t>(communicator, slice_bytes, Dtype::kI32);

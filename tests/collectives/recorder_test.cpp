@@ -6,6 +6,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/ledger.h"
+#include "collectives/schedule.h"
 #include "kernels/runtime/check.h"
 #include "support/catch.h"
 #include "support/spawn_ranks.h"
@@ -82,7 +83,7 @@ std::size_t count_of(const Record& record, EventKind kind) {
 }  // namespace
 
 TEST_CASE("the messages of a record are those of the ledger") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   for (int ranks = 1; ranks <= 6; ++ranks) {
     CAPTURE(algorithm, ranks);
     for (const Record& record : record(ranks, algorithm, one_of_each)) {
@@ -94,7 +95,7 @@ TEST_CASE("the messages of a record are those of the ledger") {
 }
 
 TEST_CASE("every send has one receive, and every event its time") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   using Key = std::tuple<std::uint64_t, Phase, std::size_t, std::size_t,
                          std::size_t, int, int, std::size_t>;
   for (int ranks = 2; ranks <= 6; ++ranks) {

@@ -11,6 +11,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/schedule.h"
 #include "collectives/thread_transport.h"
 #include "support/catch.h"
 #include "support/spawn_ranks.h"
@@ -196,7 +197,7 @@ TEST_CASE("a shaped wait returns no earlier than it may") {
 }
 
 TEST_CASE("every algorithm over a shaped transport conforms", "[slow]") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   const CommunicatorOptions options = {.slice_bytes = 1024, .window = 2};
   for (const int ranks : {1, 2, 3}) {
     CAPTURE(algorithm, ranks);

@@ -119,7 +119,7 @@ TEST_CASE("a message of no bytes costs its latency") {
 }
 
 TEST_CASE("a network that costs nothing takes no time") {
-  for (const std::string& algorithm : algorithm_names()) {
+  for (const std::string& algorithm : schedule_names()) {
     CHECK((all_reduce_times(algorithm, 3, 3000, {}) == Times(3, 0)));
   }
 }
@@ -203,7 +203,7 @@ TEST_CASE("slices hide the adding behind the wire") {
 }
 
 TEST_CASE("virtual times are the same however threads are scheduled") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   SimulatedNetwork network = kNetwork;
   network.links = {{.from = 1, .to = 2, .latency = 7e-5, .bandwidth = 3e8}};
   network.start_delays = {0, 3e-6, 0, 1e-3};
@@ -283,7 +283,7 @@ TEST_CASE("a late leaf of a broadcast is late alone") {
 }
 
 TEST_CASE("every algorithm conforms on a simulated network", "[slow]") {
-  const std::string algorithm = GENERATE(from_range(algorithm_names()));
+  const std::string algorithm = GENERATE(from_range(schedule_names()));
   const CommunicatorOptions options = {.slice_bytes = 1024, .window = 2};
   for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
     CAPTURE(algorithm, ranks);

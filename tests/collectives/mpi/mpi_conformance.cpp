@@ -21,6 +21,7 @@
 namespace ringlet {
 namespace {
 
+using testing::Arrays;
 using testing::check_conformance;
 
 void check_algorithms() {
@@ -31,6 +32,7 @@ void check_algorithms() {
       RINGLET_CHECK(communicator->name() == name, "named {}",
                     communicator->name());
       check_conformance(*communicator, slice_bytes);
+      check_conformance(*communicator, slice_bytes, Arrays::kAllocated);
     }
   }
 }
@@ -54,9 +56,14 @@ void check_auto() {
                               {1, 2048, "ordered", 256},
                               {1, 4096, "mpi"}},
                              "test");
-  const auto communicator = make_auto_communicator(table);
-  check_conformance(*communicator, 256);
-  check_conformance(*make_communicator("auto"), 64);
+  const auto communicator =
+      make_auto_communicator(&table, {.share_memory = false});
+  for (const Arrays arrays : {Arrays::kPrivate, Arrays::kAllocated}) {
+    check_conformance(*communicator, 256, arrays);
+    check_conformance(*make_communicator("auto"), 64, arrays);
+    check_conformance(*make_communicator("auto", {.share_memory = false}), 64,
+                      arrays);
+  }
   if (communicator->size() == 1) return;
 
   const auto ranks = static_cast<std::size_t>(communicator->size());
@@ -75,9 +82,12 @@ void check_auto() {
         ledger.of(Phase::kReduceScatter).messages_sent == (ranks - 1) * slices,
         "{} bytes did not take the ring in slices of 64", bytes);
   }
-  RINGLET_CHECK(sent(512).of(Phase::kExchange).messages_sent > 0 &&
-                    sent(2047).of(Phase::kExchange).messages_sent > 0,
-                "512 to 2047 bytes did not take recursive doubling");
+  for (const std::size_t bytes : {512, 2047}) {
+    const Ledger ledger = sent(bytes);
+    RINGLET_CHECK(ledger.total().messages_sent > 0 &&
+                      ledger.of(Phase::kReduceScatter) == Traffic{},
+                  "{} bytes did not take recursive doubling", bytes);
+  }
   RINGLET_CHECK(sent(2048).of(Phase::kReduceScatter).messages_sent > 0,
                 "2048 bytes did not take ordered");
   RINGLET_CHECK(sent(4096).total() == Traffic{}, "4096 bytes were not MPI's");
@@ -87,8 +97,9 @@ void check_auto() {
 void check_overlapped() {
   CommunicatorOptions options;
   options.recorder = std::make_shared<Recorder>();
-  const auto communicator =
-      make_auto_communicator(AlgorithmTable({{1, 0, "mpi"}}, "test"), options);
+  options.share_memory = false;
+  const AlgorithmTable table({{1, 0, "mpi"}}, "test");
+  const auto communicator = make_auto_communicator(&table, options);
   float value = 1;
   communicator->all_reduce(&value, 1, Dtype::kF32, ReduceOp::kSum);
   RINGLET_CHECK(options.recorder->events().empty(), "MPI's was not taken");
@@ -102,10 +113,10 @@ void check_different_tables() {
   const LaunchInfo self = launch_info();
   if (self.size == 1) return;
   const std::size_t from = self.rank + 1 == self.size ? 65 : 64;
+  const AlgorithmTable table({{1, 0, "mpi"}, {1, from, "ring"}}, "test");
   bool refused = false;
   try {
-    make_auto_communicator(
-        AlgorithmTable({{1, 0, "mpi"}, {1, from, "ring"}}, "test"));
+    make_auto_communicator(&table);
   } catch (const Error&) {
     refused = true;
   }
