@@ -8,6 +8,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/forwarding_transport.h"
 #include "collectives/schedule.h"
 #include "collectives/strict_transport.h"
 #include "kernels/runtime/check.h"
@@ -175,25 +176,17 @@ TEST_CASE(
 }
 
 // A transport whose cable breaks after some messages.
-class FailingTransport final : public Transport {
+class FailingTransport final : public testing::ForwardingTransport {
  public:
   FailingTransport(std::unique_ptr<Transport> inner, int messages)
-      : inner_(std::move(inner)), left_(messages) {}
+      : ForwardingTransport(std::move(inner)), left_(messages) {}
 
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
   RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
     if (left_-- == 0) throw Error("the cable broke");
-    return inner_->isend(peer, data, bytes);
+    return ForwardingTransport::isend(peer, data, bytes);
   }
-  RequestPtr irecv(int peer, void* data, std::size_t bytes) override {
-    return inner_->irecv(peer, data, bytes);
-  }
-  void wait(Request& request) override { inner_->wait(request); }
-  void cancel() noexcept override { inner_->cancel(); }
 
  private:
-  std::unique_ptr<Transport> inner_;
   int left_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "collectives/algorithm_communicator.h"
 #include "collectives/conformance.h"
+#include "collectives/forwarding_transport.h"
 #include "collectives/schedule.h"
 #include "collectives/thread_transport.h"
 #include "support/catch.h"
@@ -22,25 +23,14 @@ namespace {
 using testing::spawn_transports;
 
 // A transport whose clock stands still until it is set.
-class StoppedClock final : public Transport {
+class StoppedClock final : public testing::ForwardingTransport {
  public:
   StoppedClock(std::unique_ptr<Transport> inner, const std::int64_t& clock)
-      : inner_(std::move(inner)), clock_(clock) {}
+      : ForwardingTransport(std::move(inner)), clock_(clock) {}
 
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
-    return inner_->isend(peer, data, bytes);
-  }
-  RequestPtr irecv(int peer, void* data, std::size_t bytes) override {
-    return inner_->irecv(peer, data, bytes);
-  }
-  void wait(Request& request) override { inner_->wait(request); }
-  void cancel() noexcept override { inner_->cancel(); }
   std::int64_t now() const override { return clock_; }
 
  private:
-  std::unique_ptr<Transport> inner_;
   const std::int64_t& clock_;
 };
 
