@@ -7,5 +7,6 @@ namespace ringlet {
 int train_command(int argc, char** argv);
 int launch_command(int argc, char** argv);
 int explain_command(int argc, char** argv);
+int crash_command(int argc, char** argv);
 
 }  // namespace ringlet

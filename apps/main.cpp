@@ -19,6 +19,7 @@ constexpr const char* kUsage =
     "  launch   starts another command on N ranks, by mpirun with sane "
     "settings\n"
     "  explain  draws an all-reduce algorithm, step by step\n"
+    "  crash    says where the ranks of a run were when it died\n"
     "\n"
     "ringlet COMMAND --help tells more.\n";
 
@@ -28,9 +29,10 @@ int run(int argc, char** argv) {
   if (command == "train") return train_command(argc - 1, argv + 1);
   if (command == "launch") return launch_command(argc - 1, argv + 1);
   if (command == "explain") return explain_command(argc - 1, argv + 1);
+  if (command == "crash") return crash_command(argc - 1, argv + 1);
   if (command != "--help" && command != "-h") {
     throw SharedError(fmt::format(
-        "{}, expected train, launch or explain; see ringlet --help",
+        "{}, expected train, launch, explain or crash; see ringlet --help",
         command.empty() ? "no command"
                         : fmt::format("unknown command '{}'", command)));
   }

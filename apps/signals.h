@@ -10,7 +10,8 @@ namespace ringlet {
 //   SIGINT, SIGTERM   the same as SIGUSR2 where no mpirun started this program;
 //                     a second one ends it at once
 // mpirun passes SIGUSR1 and SIGUSR2 on to its ranks; after SIGINT and SIGTERM
-// it leaves them less than a second, in which nothing is begun.
+// it leaves them less than a second, in which one of them says which rank has
+// died, if one has.
 TrainRequests& requests_by_signal();
 
 }  // namespace ringlet

@@ -11,6 +11,7 @@
 #include "apps/signals.h"
 #include "apps/train_options.h"
 #include "apps/train_trace.h"
+#include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
 #include "engine/data/cifar10.h"
@@ -39,7 +40,10 @@ std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
   // A rank alone has something to trace too, but not with solo.
   const bool ranks = launched.size > 1 || !options.trace.empty();
   if (name.empty()) name = ranks ? "auto" : "solo";
-  return make_communicator(name, {.algorithm_table = options.comm_table});
+  CommunicatorOptions wanted = communicator_options(options);
+  // A trace makes another one, which has the fault.
+  if (!options.trace.empty()) wanted.fault = "";
+  return make_communicator(name, wanted);
 }
 
 // The cores of this host shared among its ranks, unless somebody decided; not
@@ -171,8 +175,22 @@ TrainOptions for_checkpoints(TrainOptions options, const TrainPlan& plan) {
   options.batch_size = plan.global_batch;
   options.batch_per_rank = 0;
   options.init = options.out = options.resume = options.trace = "";
+  options.fault = "";
   options.trace_first = options.trace_last = 0;
   return options;
+}
+
+// What the ranks do from here on is to be found in the run's folder, should
+// they end badly.
+void keep_calls(const std::optional<RunDirectory>& directory,
+                Communicator& communicator) {
+  agree(communicator, [&] {
+    if (!directory) return;
+    std::filesystem::remove_all(call_log_folder(directory->path().string()));
+  });
+  communicator.keep_calls(
+      gather_text(communicator, directory ? directory->path().string() : "")
+          .front());
 }
 
 // The options with what the program decided in place of what was left to it.
@@ -298,6 +316,7 @@ int train_command(int argc, char** argv) {
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
   Setup setup(options, from, *communicator);
+  keep_calls(setup.directory, *communicator);
   Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator);
   if (from) {
     agree(*communicator,

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "collectives/communicator.h"
+#include "collectives/guard/fault.h"
 #include "collectives/mpi_scope.h"
 #include "engine/parallel/agreement.h"
 #include "models/resnet.h"
@@ -88,6 +89,17 @@ const CLI::Validator kSteps(
     [](const std::string& text) {
       if (parse_steps(text)) return std::string();
       return fmt::format("'{}', expected FIRST:LAST, 1 or more", text);
+    },
+    "");
+
+const CLI::Validator kFault(
+    [](const std::string& text) {
+      try {
+        parse_fault(text);
+        return std::string();
+      } catch (const Error& error) {
+        return std::string(error.what());
+      }
     },
     "");
 
@@ -238,6 +250,23 @@ void add_machine(CLI::App& app, TrainOptions& o) {
                  "The table of --comm auto, as allreduce_perf --tune writes it")
       ->default_str("built in")
       ->check(CLI::ExistingFile);
+  app.add_option("--timeout", o.timeout,
+                 "Seconds that a rank waits for another before the job ends; "
+                 "0: for ever")
+      ->check(kNotNegative);
+  app.add_option_function<std::string>(
+         "--check-calls",
+         [&o](const std::string& v) { o.check_calls = v == "on"; },
+         "Whether ranks that make different calls are an error: off saves "
+         "microseconds and lets them hang, or add what does not belong "
+         "together")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->default_str("on");
+  app.add_option(
+         "--fault", o.fault,
+         "Lets something go wrong, to see what happens: " + fault_help())
+      ->default_str("")
+      ->check(kFault);
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);
@@ -295,6 +324,13 @@ void add_trace(CLI::App& app, TrainOptions& o) {
 }
 
 }  // namespace
+
+CommunicatorOptions communicator_options(const TrainOptions& options) {
+  return {.guard = GuardOptions{.check_calls = options.check_calls,
+                                .timeout_seconds = options.timeout},
+          .algorithm_table = options.comm_table,
+          .fault = options.fault};
+}
 
 bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   CLI::App app(kDescription, "ringlet train");

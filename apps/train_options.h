@@ -1,5 +1,6 @@
 #pragma once
 
+#include "collectives/communicator.h"
 #include "engine/train/options.h"
 
 namespace ringlet {
@@ -8,5 +9,7 @@ namespace ringlet {
 // --help, which rank 0 prints; throws a SharedError that names the option, its
 // value and what was expected.
 bool parse_train_options(int argc, char** argv, TrainOptions& options);
+
+CommunicatorOptions communicator_options(const TrainOptions& options);
 
 }  // namespace ringlet

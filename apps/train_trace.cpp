@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "apps/train_options.h"
 #include "collectives/algorithm_communicator.h"
 #include "collectives/chrome_trace.h"
 #include "engine/parallel/agreement.h"
@@ -61,9 +62,9 @@ std::unique_ptr<Communicator> with_trace(
     if (communicator->rank() == 0) check_place(options.trace);
   });
   // Only now, since the ranks must have made sure that all of them record.
-  auto recording = make_communicator(
-      communicator->name(), {.algorithm_table = options.comm_table,
-                             .recorder = std::make_shared<Recorder>(record)});
+  CommunicatorOptions wanted = communicator_options(options);
+  wanted.recorder = std::make_shared<Recorder>(record);
+  auto recording = make_communicator(communicator->name(), wanted);
   if (recording->recorder() == nullptr) {
     throw SharedError(fmt::format(
         "--trace: '{}' sends nothing that could be recorded: expected --comm "

@@ -48,6 +48,7 @@ class AlgorithmCollectives final : public HostCollectives {
     return true;
   }
   void set_urgent(bool urgent) override { transport_->set_urgent(urgent); }
+  int waiting_for() const override { return transport_->waiting_for(); }
 
   Ledger* ledger() override { return &journal_.ledger(); }
   Recorder* recorder() override { return journal_.recorder(); }

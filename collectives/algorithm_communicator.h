@@ -18,9 +18,10 @@ const std::vector<std::string>& algorithm_names();
 // is what the message begins with.
 void check_slice_bytes(std::size_t bytes, const std::string& source);
 
-// A communicator over any transport, whose all-reduce is the algorithm of that
-// name. reduce_scatter and all_gather go round the ring, reduce and broadcast
-// along a binomial tree. Throws Error where the name or an option is none.
+// A communicator over any transport, without a guard, whose all-reduce is the
+// algorithm of that name. reduce_scatter and all_gather go round the ring,
+// reduce and broadcast along a binomial tree. Throws Error where the name or an
+// option is none.
 std::unique_ptr<Communicator> make_algorithm_communicator(
     const std::string& algorithm, std::unique_ptr<Transport> transport,
     const CommunicatorOptions& options = {});

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -56,6 +57,17 @@ class AutoCollectives final : public HostCollectives {
     if (shared_) shared_->set_urgent(urgent);
     overlapped_->set_urgent(urgent);
     for (const auto& back_end : ours_) back_end->set_urgent(urgent);
+  }
+
+  int waiting_for() const override {
+    const HostCollectives* current = under_way_;
+    return current == nullptr ? kNobody : current->waiting_for();
+  }
+  bool agrees_on_calls() const override {
+    return shared_ &&
+           std::all_of(rows_.begin(), rows_.end(), [&](const Row& r) {
+             return r.back_end == shared_.get();
+           });
   }
 
   Buffer allocate(std::size_t bytes) override {
@@ -144,10 +156,9 @@ class AutoCollectives final : public HostCollectives {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_auto_communicator(
+std::unique_ptr<HostCollectives> make_auto_collectives(
     const AlgorithmTable* table, const CommunicatorOptions& options) {
-  return std::make_unique<HostCommunicator>(
-      std::make_unique<AutoCollectives>(table, options));
+  return std::make_unique<AutoCollectives>(table, options);
 }
 
 }  // namespace ringlet

@@ -4,6 +4,7 @@
 
 #include "collectives/algorithm_table.h"
 #include "collectives/communicator.h"
+#include "collectives/host_communicator.h"
 
 namespace ringlet {
 
@@ -13,7 +14,7 @@ namespace ringlet {
 // never MPI's, which holds a core while it waits, but the ring. A recorder sees
 // what is ours. Collective, on the main thread; throws Error on all ranks where
 // they have not the same table.
-std::unique_ptr<Communicator> make_auto_communicator(
+std::unique_ptr<HostCollectives> make_auto_collectives(
     const AlgorithmTable* table, const CommunicatorOptions& options = {});
 
 }  // namespace ringlet

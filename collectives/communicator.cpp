@@ -22,6 +22,29 @@ const char* name_of(CollectiveKind kind) {
   return "barrier";
 }
 
+std::string describe(const Collective& call) {
+  std::string text = name_of(call.kind);
+  if (call.tag == kLastCall) return "the end of its calls";
+  if (call.kind == CollectiveKind::kBarrier) return text;
+  text += fmt::format(" of {} {}", call.count, name_of(call.dtype));
+  switch (call.kind) {
+    case CollectiveKind::kAllReduce:
+    case CollectiveKind::kReduceScatter:
+      text += fmt::format(", {}", name_of(call.op));
+      break;
+    case CollectiveKind::kReduce:
+      text += fmt::format(", {} to rank {}", name_of(call.op), call.root);
+      break;
+    case CollectiveKind::kBroadcast:
+      text += fmt::format(" from rank {}", call.root);
+      break;
+    default:
+      break;
+  }
+  if (call.tag >= 0) text += fmt::format(", bucket {}", call.tag);
+  return text;
+}
+
 void check_call(const Collective& call, int ranks) {
   RINGLET_CHECK(0 <= call.root && call.root < ranks, "{}: root {} of {} ranks",
                 name_of(call.kind), call.root, ranks);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +13,7 @@
 #include "kernels/reduce.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/dtype.h"
+#include "kernels/runtime/error.h"
 
 namespace ringlet {
 
@@ -54,6 +57,9 @@ enum class CollectiveKind {
 // "all_reduce", ...
 const char* name_of(CollectiveKind kind);
 
+// The tag of the barrier that ends a communicator.
+inline constexpr int kLastCall = -2;
+
 // One call of a collective, the same on all ranks but for the addresses.
 // `count` elements are what each rank gives or gets: of reduce_scatter's input
 // and all_gather's output there are size() times as many.
@@ -67,6 +73,16 @@ struct Collective {
   int root = 0;
   int tag = -1;             // the caller's word for it in a trace: which bucket
   bool overlapped = false;  // set by start: the caller goes on meanwhile
+};
+
+// "all_reduce of 1000 f32, sum, bucket 2".
+std::string describe(const Collective& call);
+
+// Ranks have come to different calls. Thrown on all of them, before any has
+// touched the data; what() has every rank's call.
+class MismatchError : public Error {
+ public:
+  using Error::Error;
 };
 
 // Moves bytes between the ranks of one job; knows no tensor and no gradient.
@@ -160,6 +176,14 @@ class Communicator {
   // messages are not ours to record (mpi, solo).
   virtual Recorder* recorder() const { return nullptr; }
 
+  // What follows belongs to this step of training, or, -1, to none: in what is
+  // recorded, and in what is said of a rank that is missing.
+  virtual void set_training_step(std::int64_t) {}
+
+  // Keeps this rank's last calls in the folder of a run from here on, where
+  // they outlive the rank (call_log.h); gone after a good end. Collective.
+  virtual void keep_calls(const std::string& /*run*/) {}
+
   // How far this rank's clock is ahead of rank 0's, now (clock.h); nothing
   // where the messages are not ours. Collective.
   virtual std::optional<ClockReading> measure_clock() { return std::nullopt; }
@@ -182,7 +206,22 @@ class Communicator {
 // of integers. What every back end asks first.
 void check_call(const Collective& call, int ranks);
 
+// What stands between a call and a hang without a word; see docs/errors.md.
+struct GuardOptions {
+  // All ranks must come to the same call before it begins, or it throws
+  // MismatchError on all of them.
+  bool check_calls = true;
+  // A rank that has waited for so long in a call says for whom, and ends the
+  // job with status 86 when it has waited for so much longer. timeout 0: never.
+  double warn_seconds = 10;
+  double timeout_seconds = 60;
+  std::function<void(int status)> end = nullptr;  // what to do instead
+};
+
 struct CommunicatorOptions {
+  // Of communicators over MPI. Null: neither checked, nor watched, nor
+  // remembered.
+  std::optional<GuardOptions> guard = GuardOptions{};
   // Bytes of a slice: a chunk is sent in pieces of at most this size, so that
   // the next piece is on the wire while this one is being added. 1 MiB was
   // best at two, three and four ranks on two cores. At least 8, the largest
@@ -200,6 +239,9 @@ struct CommunicatorOptions {
   // own; the communicators over MPI of one process have theirs in common, so
   // that one's arrays are good for all.
   std::shared_ptr<HostMemory> memory = nullptr;
+  // Something to go wrong on purpose (fault.h), as "rank=1,op=all_reduce#7,
+  // kind=stop"; empty: nothing.
+  std::string fault = {};
   // Where our algorithms record what they do (recorder.h), from here on: on all
   // ranks or on none, since it takes a measurement of the clocks. Null:
   // nowhere.

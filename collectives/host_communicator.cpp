@@ -18,12 +18,35 @@ HostCommunicator::HostCommunicator(std::unique_ptr<HostCollectives> collectives)
 }
 
 HostCommunicator::~HostCommunicator() {
-  if (unwinding_ && !collectives_->cancel()) {
-    // What the abandoned thread uses lives on.
-    static auto* kept = new std::vector<Buffer>;
-    kept->insert(kept->end(), allocated_.begin(), allocated_.end());
-    progress_.abandon();
-    collectives_.release();
+  if (!unwinding_) {
+    finish();
+    return;
+  }
+  if (collectives_->cancel()) return;
+  // What the abandoned thread uses lives on.
+  static auto* kept = new std::vector<Buffer>;
+  kept->insert(kept->end(), allocated_.begin(), allocated_.end());
+  progress_.abandon();
+  collectives_.release();
+}
+
+// What goes wrong here, those say that went on: a rank with a call left finds
+// that it is alone with it.
+void HostCommunicator::finish() noexcept {
+  try {
+    progress_.run([&] { collectives_->finish(); });
+  } catch (const std::exception&) {
+  }
+}
+
+void HostCommunicator::keep_calls(const std::string& run) {
+  progress_.run([&] { collectives_->keep_calls(run); });
+}
+
+void HostCommunicator::set_training_step(std::int64_t step) {
+  collectives_->set_training_step(step);
+  if (Recorder* recorder = collectives_->recorder()) {
+    recorder->set_training_step(step);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "collectives/communicator.h"
 #include "collectives/progress_thread.h"
+#include "collectives/transport.h"
 #include "collectives/unwinding.h"
 
 namespace ringlet {
@@ -24,6 +25,8 @@ class HostCollectives {
 
   // A call that check_call has let pass.
   virtual void run(const Collective& call) = 0;
+  // No call follows; collective. Not called where an exception unwinds.
+  virtual void finish() {}
 
   // As the Communicator's: huge pages, which other processes read faster.
   virtual Buffer allocate(std::size_t bytes) {
@@ -34,6 +37,14 @@ class HostCollectives {
   virtual bool cancel() noexcept = 0;
   // As Transport::set_urgent.
   virtual void set_urgent(bool) {}
+  // As Transport::waiting_for.
+  virtual int waiting_for() const { return kNobody; }
+
+  // Whether run() itself makes sure that all ranks have come to the same call.
+  virtual bool agrees_on_calls() const { return false; }
+  // As the Communicator's.
+  virtual void keep_calls(const std::string&) {}
+  virtual void set_training_step(std::int64_t) {}
 
   // As the Communicator's; nullptr, or nothing, where messages are not ours.
   virtual Ledger* ledger() { return nullptr; }
@@ -63,12 +74,17 @@ class HostCommunicator final : public Communicator {
 
   Buffer allocate(std::size_t bytes) override;
 
+  void keep_calls(const std::string& run) override;
+  void set_training_step(std::int64_t step) override;
+
   const Ledger* ledger() const override { return collectives_->ledger(); }
   void clear_ledger() override;
   Recorder* recorder() const override { return collectives_->recorder(); }
   std::optional<ClockReading> measure_clock() override;
 
  private:
+  void finish() noexcept;
+
   std::vector<Buffer> allocated_;  // outlive what is in flight
   std::unique_ptr<HostCollectives> collectives_;
   ProgressThread progress_;

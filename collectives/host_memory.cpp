@@ -74,6 +74,13 @@ int reserve(const File& file, std::size_t bytes) {
   return posix_fallocate(file.get(), 0, static_cast<off_t>(bytes));
 }
 
+// A file without a name, or a new one at `path`.
+int make_file(const std::string& path) {
+  if (path.empty()) return memfd_create("ringlet", MFD_CLOEXEC);
+  return open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+              S_IRUSR | S_IWUSR);
+}
+
 }  // namespace
 
 class HostMemory::Mapping {
@@ -159,10 +166,11 @@ HostMemory::Region HostMemory::map_all(const std::vector<Offer>& offers,
   return region;
 }
 
-Buffer HostMemory::allocate(Transport& transport, std::size_t bytes) {
+Buffer HostMemory::allocate(Transport& transport, std::size_t bytes,
+                            const std::string& path) {
   // A file of no bytes cannot be mapped.
   const std::size_t mapped = std::max<std::size_t>(bytes, 1);
-  const File file(memfd_create("ringlet", MFD_CLOEXEC));
+  const File file(make_file(path));
   int error = reserve(file, mapped);
   std::shared_ptr<Mapping> own;
   if (error == kFine) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "collectives/transport.h"
@@ -39,14 +40,18 @@ class HostMemory {
 
   // Counted among those who share.
   int rank() const { return rank_; }
+  // As the job counts the rank `of` (0 .. size()-1).
+  int job_rank(int of) const { return ranks_[static_cast<std::size_t>(of)]; }
   int size() const { return static_cast<int>(ranks_.size()); }
 
   // `bytes` of this rank's, set to 0, in a region that all of them make
   // together; the bytes may differ. It stays mapped as long as the HostMemory.
-  // Collective over the ranks; throws Error on all of them, naming the first
-  // that could not and why. Cost: two messages between any two ranks, and the
-  // kernel's clearing of the pages.
-  Buffer allocate(Transport& transport, std::size_t bytes);
+  // With a `path` it is a new file of that name, readable by its owner alone,
+  // which outlives the rank. Collective over the ranks; throws Error on all of
+  // them, naming the first that could not and why. Cost: two messages between
+  // any two ranks, and the kernel's clearing of the pages.
+  Buffer allocate(Transport& transport, std::size_t bytes,
+                  const std::string& path = {});
 
   // Of this rank's memory; nothing where not all of it lies in one region.
   std::optional<SharedPlace> find(const void* data, std::size_t bytes) const;

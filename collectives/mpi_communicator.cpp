@@ -235,11 +235,6 @@ class MpiCollectives final : public HostCollectives {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi_communicator(std::size_t largest_piece) {
-  return std::make_unique<HostCommunicator>(
-      make_mpi_collectives(largest_piece));
-}
-
 std::unique_ptr<HostCollectives> make_mpi_collectives(
     std::size_t largest_piece) {
   return std::make_unique<MpiCollectives>(largest_piece);

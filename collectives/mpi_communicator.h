@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <memory>
 
-#include "collectives/communicator.h"
 #include "collectives/host_communicator.h"
 
 namespace ringlet {
@@ -15,10 +14,6 @@ namespace ringlet {
 // MPI counts with an int: all_reduce, reduce and broadcast of more elements are
 // made in pieces of at most `largest_piece` (tests make it small);
 // reduce_scatter and all_gather of 2^31 elements per rank and more are refused.
-std::unique_ptr<Communicator> make_mpi_communicator(
-    std::size_t largest_piece = std::size_t{1} << 30);
-
-// The same without a progress thread.
 std::unique_ptr<HostCollectives> make_mpi_collectives(
     std::size_t largest_piece = std::size_t{1} << 30);
 

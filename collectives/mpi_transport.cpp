@@ -26,9 +26,9 @@ class MpiRequest final : public Transport::Request {
   // post(offset, length, request) starts one piece. A message of no bytes is
   // one empty piece.
   template <typename Post>
-  MpiRequest(Kind kind, std::size_t bytes, std::size_t largest_piece,
+  MpiRequest(Kind kind, int peer, std::size_t bytes, std::size_t largest_piece,
              const Post& post)
-      : kind_(kind) {
+      : kind_(kind), peer_(peer) {
     std::size_t offset = 0;
     do {
       const std::size_t length = std::min(largest_piece, bytes - offset);
@@ -37,6 +37,8 @@ class MpiRequest final : public Transport::Request {
       offset += length;
     } while (offset < bytes);
   }
+
+  int peer() const { return peer_; }
 
   bool test() override {
     for (; done_ < pieces_.size(); ++done_) {
@@ -66,6 +68,7 @@ class MpiRequest final : public Transport::Request {
   }
 
   Kind kind_;
+  int peer_;
   std::vector<Piece> pieces_;
   std::size_t done_ = 0;  // pieces that have left or arrived
 };
@@ -83,7 +86,7 @@ class MpiTransport final : public Transport {
 
   RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
     return std::make_unique<MpiRequest>(
-        MpiRequest::Kind::kSend, bytes, largest_piece_,
+        MpiRequest::Kind::kSend, peer, bytes, largest_piece_,
         [&](std::size_t offset, int length, MPI_Request* request) {
           check_mpi(
               MPI_Isend(static_cast<const std::byte*>(data) + offset, length,
@@ -94,7 +97,7 @@ class MpiTransport final : public Transport {
 
   RequestPtr irecv(int peer, void* data, std::size_t bytes) override {
     return std::make_unique<MpiRequest>(
-        MpiRequest::Kind::kReceive, bytes, largest_piece_,
+        MpiRequest::Kind::kReceive, peer, bytes, largest_piece_,
         [&](std::size_t offset, int length, MPI_Request* request) {
           check_mpi(MPI_Irecv(static_cast<std::byte*>(data) + offset, length,
                               MPI_BYTE, peer, kTag, world_.comm(), request),
@@ -105,15 +108,20 @@ class MpiTransport final : public Transport {
   // The progress thread is not counted in the spin budget: while it waits
   // urgently, the thread that computes waits for it.
   void wait(Request& request) override {
+    if (request.test()) return;
+    waiting_for_.store(static_cast<MpiRequest&>(request).peer(),
+                       std::memory_order_relaxed);
     Backoff backoff(spins_);
     while (!request.test()) {
       if (cancelled_) throw Cancelled("gave up waiting for another rank");
       backoff.pause(urgent_);
     }
+    waiting_for_.store(kNobody, std::memory_order_relaxed);
   }
 
   void cancel() noexcept override { cancelled_ = true; }
   void set_urgent(bool urgent) override { urgent_ = urgent; }
+  int waiting_for() const override { return waiting_for_; }
 
  private:
   MpiWorld world_;
@@ -121,6 +129,7 @@ class MpiTransport final : public Transport {
   int spins_;
   std::atomic<bool> cancelled_ = false;
   std::atomic<bool> urgent_ = true;
+  std::atomic<int> waiting_for_ = kNobody;
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace ringlet {
 namespace {
 
-constexpr int kNobody = 0;
+constexpr int kNotGivenUp = 0;
 
 }  // namespace
 
@@ -57,7 +57,7 @@ struct SharedBoard::Rank {
 SharedBoard::SharedBoard(HostMemory& memory, Transport& transport, int spins)
     : memory_(memory),
       spins_(spins),
-      gave_up_first_(memory.rank()),
+      gave_up_first_(memory.job_rank(memory.rank())),
       own_(memory.allocate(transport, sizeof(Rank))) {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
   const SharedPlace place = *memory.find(own_.data(), sizeof(Rank));
@@ -105,19 +105,22 @@ void SharedBoard::wait_for(const std::atomic<std::uint64_t>& counter,
   const auto there = [&] {
     return counter.load(std::memory_order_acquire) >= value;
   };
+  if (there()) return;
+  waiting_for_.store(memory_.job_rank(rank), std::memory_order_relaxed);
   Backoff backoff(spins_);
   while (!there()) {
     if (cancelled_) throw Cancelled("gave up waiting for another rank");
     const int first = of(rank).gave_up.load(std::memory_order_acquire);
-    if (first != kNobody && !there()) {
+    if (first != kNotGivenUp && !there()) {
       gave_up_first_ = first - 1;
       throw Cancelled(fmt::format("rank {} gave up", first - 1));
     }
     backoff.pause(urgent_);
   }
+  waiting_for_.store(kNobody, std::memory_order_relaxed);
 }
 
-void SharedBoard::await_all() {
+bool SharedBoard::all_agree() {
   const int self = memory_.rank();
   bool same = true;
   for (int rank = 0; rank < memory_.size(); ++rank) {
@@ -126,14 +129,20 @@ void SharedBoard::await_all() {
     wait_for(line.sequence, sequence_, rank);
     same = same && line.signature() == line_of(self).signature();
   }
-  if (!same) throw_mismatch();
+  return same;
 }
+
+void SharedBoard::await_all() {
+  if (!all_agree()) throw_mismatch();
+}
+
+Collective SharedBoard::call_of(int rank) const { return line_of(rank).call(); }
 
 void SharedBoard::throw_mismatch() const {
   std::string text = fmt::format("ranks differ in call {}:", sequence_);
   for (int rank = 0; rank < memory_.size(); ++rank) {
-    text += fmt::format("{} rank {} {}", rank > 0 ? ";" : "", rank,
-                        describe(line_of(rank).call()));
+    text += fmt::format("{} rank {} {}", rank > 0 ? ";" : "",
+                        memory_.job_rank(rank), describe(call_of(rank)));
   }
   throw MismatchError(text);
 }
@@ -145,28 +154,6 @@ void SharedBoard::meet() {
   for (int rank = 0; rank < memory_.size(); ++rank) {
     if (rank != self) wait_for(of(rank).meetings, meetings_, rank);
   }
-}
-
-std::string describe(const Collective& call) {
-  std::string text = name_of(call.kind);
-  if (call.kind == CollectiveKind::kBarrier) return text;
-  text += fmt::format(" of {} {}", call.count, name_of(call.dtype));
-  switch (call.kind) {
-    case CollectiveKind::kAllReduce:
-    case CollectiveKind::kReduceScatter:
-      text += fmt::format(", {}", name_of(call.op));
-      break;
-    case CollectiveKind::kReduce:
-      text += fmt::format(", {} to rank {}", name_of(call.op), call.root);
-      break;
-    case CollectiveKind::kBroadcast:
-      text += fmt::format(" from rank {}", call.root);
-      break;
-    default:
-      break;
-  }
-  if (call.tag >= 0) text += fmt::format(", bucket {}", call.tag);
-  return text;
 }
 
 }  // namespace ringlet

@@ -3,23 +3,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "collectives/communicator.h"
 #include "collectives/host_memory.h"
-#include "kernels/runtime/error.h"
 
 namespace ringlet {
-
-// Ranks have come to different calls. Thrown on all of them, before any has
-// touched the data; what() has every rank's call.
-class MismatchError : public Error {
- public:
-  using Error::Error;
-};
 
 // Where the ranks of a host tell each other, in memory that they share, to
 // which call they have come and how far they are in it. Telling is a store,
@@ -55,14 +45,22 @@ class SharedBoard {
 
   // Says which call this rank has come to; with `places`, where its arrays are.
   void arrive(const Collective& call, const Places* places = nullptr);
-  // Returns when all ranks have come to the same call. Throws MismatchError,
-  // or Cancelled where a rank has given up.
+  // Returns when all ranks have come to a call: whether it is the same. Throws
+  // Cancelled where a rank has given up.
+  bool all_agree();
+  // The same, but throws MismatchError where they do not.
   void await_all();
+  // The call that a rank has come to.
+  Collective call_of(int rank) const;
   // Of the call that all have come to.
   Places places(int rank) const;
 
   // Returns when all ranks have called it as often as this one.
   void meet();
+
+  // The rank, as the job counts it, without which this one cannot go on now;
+  // kNobody where there is none. Any thread may ask.
+  int waiting_for() const { return waiting_for_; }
 
  private:
   struct alignas(64) Line;
@@ -83,9 +81,7 @@ class SharedBoard {
   std::uint64_t meetings_ = 0;
   std::atomic<bool> cancelled_ = false;
   std::atomic<bool> urgent_ = true;
+  std::atomic<int> waiting_for_ = kNobody;
 };
-
-// "all_reduce of 1000 f32, sum, bucket 2".
-std::string describe(const Collective& call);
 
 }  // namespace ringlet

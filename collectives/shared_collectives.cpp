@@ -70,18 +70,21 @@ class SharedCollectives final : public HostCollectives {
         ranks_(static_cast<std::size_t>(memory_->size())),
         rank_(static_cast<std::size_t>(memory_->rank())),
         journal_(*transport_, options.recorder, std::move(ledger)),
-        board_(*memory_, *transport_,
+        own_memory_(transport_->host_ranks(), transport_->rank()),
+        board_(own_memory_, *transport_,
                spin_budget(memory_->size(), kernel_threads(), host_cores())),
         block_bytes_(std::max(std::min(options.slice_bytes, kMostBlockBytes),
                               ranks_ * Scratch::kLargestElement)),
         small_bytes_(std::min(options.slice_bytes,
                               ranks_ > 2 ? kSmallBytesOfMany : kSmallBytes)),
-        stage_(memory_->allocate(*transport_, 2 * block_bytes_)),
+        stage_(own_memory_.allocate(*transport_, 2 * block_bytes_)),
         inputs_(ranks_),
         outputs_(ranks_),
         operands_(ranks_) {
-    const SharedPlace place = *memory_->find(stage_.data(), stage_.bytes());
-    for (int r = 0; r < size(); ++r) stages_.push_back(memory_->at(r, place));
+    const SharedPlace place = *own_memory_.find(stage_.data(), stage_.bytes());
+    for (int r = 0; r < size(); ++r) {
+      stages_.push_back(own_memory_.at(r, place));
+    }
   }
 
   ~SharedCollectives() override {
@@ -118,6 +121,8 @@ class SharedCollectives final : public HostCollectives {
     transport_->set_urgent(urgent);
     board_.set_urgent(urgent);
   }
+  int waiting_for() const override { return board_.waiting_for(); }
+  bool agrees_on_calls() const override { return true; }
 
   Ledger* ledger() override { return &journal_.ledger(); }
   Recorder* recorder() override { return journal_.recorder(); }
@@ -364,6 +369,7 @@ class SharedCollectives final : public HostCollectives {
   std::shared_ptr<HostMemory> memory_;
   std::size_t ranks_, rank_;
   Journal journal_;
+  HostMemory own_memory_;  // ends with this; memory_ may be common to several
   SharedBoard board_;
   std::size_t block_bytes_, small_bytes_;
   Buffer stage_;

@@ -1,5 +1,6 @@
 #include "collectives/thread_transport.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -11,15 +12,20 @@ namespace {
 
 class ThreadTransport final : public Transport {
  public:
-  ThreadTransport(std::shared_ptr<ThreadChannels> channels, int rank)
-      : channels_(std::move(channels)), rank_(rank) {}
+  ThreadTransport(std::shared_ptr<ThreadChannels> channels, int rank,
+                  int ranks_per_host)
+      : channels_(std::move(channels)),
+        rank_(rank),
+        ranks_per_host_(ranks_per_host) {}
 
   int rank() const override { return rank_; }
   int size() const override { return channels_->size(); }
   std::vector<int> host_ranks() const override {
-    std::vector<int> all(static_cast<std::size_t>(size()));
-    std::iota(all.begin(), all.end(), 0);
-    return all;
+    const int first = rank_ / ranks_per_host_ * ranks_per_host_;
+    const int count = std::min(ranks_per_host_, size() - first);
+    std::vector<int> ranks(static_cast<std::size_t>(count));
+    std::iota(ranks.begin(), ranks.end(), first);
+    return ranks;
   }
 
   RequestPtr isend(int peer, const void* data, std::size_t bytes) override {
@@ -45,13 +51,15 @@ class ThreadTransport final : public Transport {
   }
 
   std::shared_ptr<ThreadChannels> channels_;
-  int rank_;
+  int rank_, ranks_per_host_;
 };
 
 }  // namespace
 
-ThreadWorld::ThreadWorld(int size)
-    : channels_(std::make_shared<ThreadChannels>(size)) {}
+ThreadWorld::ThreadWorld(int size) : ThreadWorld(size, size) {}
+ThreadWorld::ThreadWorld(int size, int ranks_per_host)
+    : channels_(std::make_shared<ThreadChannels>(size)),
+      ranks_per_host_(ranks_per_host) {}
 ThreadWorld::~ThreadWorld() = default;
 
 int ThreadWorld::size() const { return channels_->size(); }
@@ -62,7 +70,7 @@ std::unique_ptr<Transport> ThreadWorld::transport(int rank) {
 }
 
 std::unique_ptr<Transport> ThreadWorld::make_transport(int rank) {
-  return std::make_unique<ThreadTransport>(channels_, rank);
+  return std::make_unique<ThreadTransport>(channels_, rank, ranks_per_host_);
 }
 
 void ThreadWorld::abort() noexcept { channels_->abort(); }

@@ -18,6 +18,8 @@ class ThreadChannels;
 class ThreadWorld {
  public:
   explicit ThreadWorld(int size);
+  // As if each `ranks_per_host` of them were on a host of their own.
+  ThreadWorld(int size, int ranks_per_host);
   virtual ~ThreadWorld();
   ThreadWorld(const ThreadWorld&) = delete;
   ThreadWorld& operator=(const ThreadWorld&) = delete;
@@ -38,6 +40,7 @@ class ThreadWorld {
   virtual std::unique_ptr<Transport> make_transport(int rank);
 
   std::shared_ptr<ThreadChannels> channels_;
+  int ranks_per_host_;
 };
 
 }  // namespace ringlet

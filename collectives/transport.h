@@ -17,6 +17,9 @@ class Cancelled : public Error {
   using Error::Error;
 };
 
+// No rank, where one could be.
+inline constexpr int kNobody = -1;
+
 // Messages between two ranks: all that a collective algorithm sees of the
 // world. Over MPI (mpi_transport), or between threads as ranks in one process
 // (thread_transport), so that a unit test can run eight ranks.
@@ -62,6 +65,10 @@ class Transport {
   // not, a wait that has to poll sleeps in between and leaves the core to those
   // who compute.
   virtual void set_urgent(bool) {}
+
+  // The rank whose part a wait is under way for; kNobody where there is none or
+  // it is not known. Any thread may ask.
+  virtual int waiting_for() const { return kNobody; }
 
   // Nanoseconds on this rank's clock, which only moves forward: the host's
   // steady clock, or a virtual one where the network is simulated.

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <thread>
 
+#include "collectives/guard/watchdog.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/transport.h"
 
@@ -88,7 +89,8 @@ void end_job(const char* program, const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", program, error.what());
   }
   std::fflush(nullptr);
-  abort_job(1);
+  const bool mismatch = dynamic_cast<const MismatchError*>(&error) != nullptr;
+  abort_job(mismatch ? kMismatchStatus : 1);
 }
 
 std::vector<std::string> gather_text(Communicator& communicator,

@@ -37,6 +37,9 @@ void each_option(O& o, Visit visit) {
   visit("label_smoothing", o.label_smoothing);
   visit("comm", o.comm);
   visit("comm_table", o.comm_table);
+  visit("check_calls", o.check_calls);
+  visit("timeout", o.timeout);
+  visit("fault", o.fault);
   visit("bucket_mb", o.bucket_mb);
   visit("device", o.device);
   visit("conv", o.conv);

@@ -37,8 +37,11 @@ struct TrainOptions {
   bool no_decay_bn_bias = false;
   double label_smoothing = 0;
 
-  std::string comm;        // "auto", "ring", "mpi", "solo", ...
-  std::string comm_table;  // of "auto"; empty: the built-in one
+  std::string comm;         // "auto", "ring", "mpi", "solo", ...
+  std::string comm_table;   // of "auto"; empty: the built-in one
+  bool check_calls = true;  // that all ranks make the same one
+  double timeout = 60;      // seconds that a call may wait; 0: for ever
+  std::string fault;        // to go wrong on purpose; collectives/guard/fault.h
   double bucket_mb = 25;
   std::string device = "auto";
   std::string conv = "auto";  // or "direct"

@@ -31,23 +31,21 @@ SgdOptions sgd_options(const TrainOptions& options) {
           .no_decay_bn_bias = options.no_decay_bn_bias};
 }
 
-// What the communicator records meanwhile, if it does, is of this step.
-class RecordedStep {
+// What the communicator does meanwhile is of this step.
+class StepMark {
  public:
-  RecordedStep(const Communicator& communicator, std::size_t step)
-      : recorder_(communicator.recorder()) {
+  StepMark(Communicator& communicator, std::size_t step)
+      : communicator_(communicator) {
     mark(static_cast<std::int64_t>(step));
   }
-  ~RecordedStep() { mark(kNone); }
-  RecordedStep(const RecordedStep&) = delete;
-  RecordedStep& operator=(const RecordedStep&) = delete;
+  ~StepMark() { mark(kNone); }
+  StepMark(const StepMark&) = delete;
+  StepMark& operator=(const StepMark&) = delete;
 
  private:
-  void mark(std::int64_t step) {
-    if (recorder_ != nullptr) recorder_->set_training_step(step);
-  }
+  void mark(std::int64_t step) { communicator_.set_training_step(step); }
 
-  Recorder* recorder_;
+  Communicator& communicator_;
 };
 
 std::vector<RankUsage> usage_of_ranks(Communicator& communicator) {
@@ -109,7 +107,7 @@ bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
                   position_.steps_done + 1);
     timer.lap(StepPhase::kData);
     const StepResult result = [&] {
-      const RecordedStep recorded(communicator_, position_.steps_done + 1);
+      const StepMark mark(communicator_, position_.steps_done + 1);
       return step(*batch, timer, requests);
     }();
     observer.step(result);

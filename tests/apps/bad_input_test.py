@@ -18,7 +18,7 @@ class CommandTest(job.JobTest):
                             self.start(*arguments, **how))
 
     def test_commands(self):
-        expected = "expected train, launch or explain; see ringlet --help"
+        expected = "expected train, launch, explain or crash; see ringlet --help"
         for arguments, message in (
                 ([], f"no command, {expected}"),
                 (["foo"], f"unknown command 'foo', {expected}")):

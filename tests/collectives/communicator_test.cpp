@@ -176,7 +176,7 @@ TEST_CASE(
 }
 
 // A transport whose cable breaks after some messages.
-class FailingTransport final : public testing::ForwardingTransport {
+class FailingTransport final : public ForwardingTransport {
  public:
   FailingTransport(std::unique_ptr<Transport> inner, int messages)
       : ForwardingTransport(std::move(inner)), left_(messages) {}

@@ -23,7 +23,7 @@ namespace {
 using testing::spawn_transports;
 
 // A transport whose clock stands still until it is set.
-class StoppedClock final : public testing::ForwardingTransport {
+class StoppedClock final : public ForwardingTransport {
  public:
   StoppedClock(std::unique_ptr<Transport> inner, const std::int64_t& clock)
       : ForwardingTransport(std::move(inner)), clock_(clock) {}

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "collectives/algorithm_communicator.h"
-#include "collectives/forwarding_transport.h"
 #include "collectives/ledger.h"
 #include "collectives/shared_board.h"
 #include "kernels/runtime/check.h"
@@ -229,23 +228,13 @@ TEST_CASE("shared moves 2 (N-1)/N of the bytes between ranks") {
   }
 }
 
-// Ranks 0 and 1 of three on one host.
-class PartOfHost final : public testing::ForwardingTransport {
- public:
-  using ForwardingTransport::ForwardingTransport;
-
-  std::vector<int> host_ranks() const override {
-    return rank() == 2 ? std::vector{2} : std::vector{0, 1};
-  }
-};
-
 TEST_CASE("ranks on several hosts are refused") {
   const auto body = [](std::unique_ptr<Transport> transport) {
     if (transport->rank() == 2) return;
-    make_algorithm_communicator(
-        "shared", std::make_unique<PartOfHost>(std::move(transport)));
+    make_algorithm_communicator("shared", std::move(transport));
   };
-  CHECK_THROWS_WITH(spawn_transports(3, body),
+  ThreadWorld world(3, 2);
+  CHECK_THROWS_WITH(spawn_transports(world, body),
                     ContainsSubstring("shared: expected all ranks on one host; "
                                       "rank ") &&
                         ContainsSubstring("shares memory with 2 of 3 ranks"));

@@ -41,14 +41,14 @@ class CountLinesTest(unittest.TestCase):
         self.assertEqual(last.split()[0], str(SAMPLE_LINES))
 
     def test_limit(self):
-        half = "int a;\n" * 6000
+        half = "int a;\n" * 8000
         files = {"engine/a.h": half, "kernels/cpu/a.cpp": half,
                  "kernels/a.h": half, "tests/a.cpp": half}
         self.assertEqual(self.count(files).returncode, 0)
         files["models/a.cpp"] = "int a;\n"
         result = self.count(files)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("12,001  of at most 12,000", result.stdout)
+        self.assertIn("16,001  of at most 16,000", result.stdout)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ void check_pieces() {
           "ring", testing::make_strict_transport(make_mpi_transport(100), log),
           {.slice_bytes = 1024}),
       1024);
-  check_conformance(*make_mpi_communicator(100), 64);
+  HostCommunicator mpi(make_mpi_collectives(100));
+  check_conformance(mpi, 64);
 }
 
 // One algorithm after the other, as the size changes.
@@ -56,22 +57,22 @@ void check_auto() {
                               {1, 2048, "ordered", 256},
                               {1, 4096, "mpi"}},
                              "test");
-  const auto communicator =
-      make_auto_communicator(&table, {.share_memory = false});
+  HostCommunicator communicator(
+      make_auto_collectives(&table, {.share_memory = false}));
   for (const Arrays arrays : {Arrays::kPrivate, Arrays::kAllocated}) {
-    check_conformance(*communicator, 256, arrays);
+    check_conformance(communicator, 256, arrays);
     check_conformance(*make_communicator("auto"), 64, arrays);
     check_conformance(*make_communicator("auto", {.share_memory = false}), 64,
                       arrays);
   }
-  if (communicator->size() == 1) return;
+  if (communicator.size() == 1) return;
 
-  const auto ranks = static_cast<std::size_t>(communicator->size());
+  const auto ranks = static_cast<std::size_t>(communicator.size());
   const auto sent = [&](std::size_t bytes) {
     std::vector<std::uint8_t> data(bytes, 1);
-    communicator->clear_ledger();
-    communicator->all_reduce(data.data(), bytes, Dtype::kU8, ReduceOp::kSum);
-    return *communicator->ledger();
+    communicator.clear_ledger();
+    communicator.all_reduce(data.data(), bytes, Dtype::kU8, ReduceOp::kSum);
+    return *communicator.ledger();
   };
   RINGLET_CHECK(sent(63).total() == Traffic{}, "63 bytes were not MPI's");
   for (const std::size_t bytes : {64, 511}) {
@@ -99,13 +100,13 @@ void check_overlapped() {
   options.recorder = std::make_shared<Recorder>();
   options.share_memory = false;
   const AlgorithmTable table({{1, 0, "mpi"}}, "test");
-  const auto communicator = make_auto_communicator(&table, options);
+  HostCommunicator communicator(make_auto_collectives(&table, options));
   float value = 1;
-  communicator->all_reduce(&value, 1, Dtype::kF32, ReduceOp::kSum);
+  communicator.all_reduce(&value, 1, Dtype::kF32, ReduceOp::kSum);
   RINGLET_CHECK(options.recorder->events().empty(), "MPI's was not taken");
-  communicator->all_reduce_async(&value, 1, Dtype::kF32, ReduceOp::kSum).wait();
+  communicator.all_reduce_async(&value, 1, Dtype::kF32, ReduceOp::kSum).wait();
   RINGLET_CHECK(!options.recorder->events().empty(), "the ring was not taken");
-  const auto ranks = static_cast<float>(communicator->size());
+  const auto ranks = static_cast<float>(communicator.size());
   RINGLET_CHECK(value == ranks * ranks, "a sum of {}", value);
 }
 
@@ -116,7 +117,7 @@ void check_different_tables() {
   const AlgorithmTable table({{1, 0, "mpi"}, {1, from, "ring"}}, "test");
   bool refused = false;
   try {
-    make_auto_communicator(&table);
+    make_auto_collectives(&table);
   } catch (const Error&) {
     refused = true;
   }

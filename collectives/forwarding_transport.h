@@ -8,9 +8,9 @@
 
 #include "collectives/transport.h"
 
-namespace ringlet::testing {
+namespace ringlet {
 
-// Another transport, as it is: what tests derive from to change one thing.
+// Another transport, as it is: what derives from it changes one thing.
 class ForwardingTransport : public Transport {
  public:
   explicit ForwardingTransport(std::unique_ptr<Transport> inner)
@@ -27,10 +27,16 @@ class ForwardingTransport : public Transport {
   }
   void wait(Request& request) override { inner_->wait(request); }
   void cancel() noexcept override { inner_->cancel(); }
+  void set_urgent(bool urgent) override { inner_->set_urgent(urgent); }
+  int waiting_for() const override { return inner_->waiting_for(); }
+  void reduced(std::size_t bytes) override { inner_->reduced(bytes); }
   std::int64_t now() const override { return inner_->now(); }
+
+ protected:
+  Transport& inner() const { return *inner_; }
 
  private:
   std::unique_ptr<Transport> inner_;
 };
 
-}  // namespace ringlet::testing
+}  // namespace ringlet

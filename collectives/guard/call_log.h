@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "kernels/runtime/buffer.h"
+
+namespace ringlet {
+
+// Nanoseconds on the clock that all processes of a host share.
+std::int64_t host_now();
+
+// One call that a rank has made.
+struct CallRecord {
+  std::uint64_t number = 0;  // among its communicator's, from 1; 0: none
+  Collective call{};         // but for its arrays
+  std::int64_t training_step = -1;
+  std::int64_t begin = 0, end = 0;  // host_now(); end is 0 while it goes on
+};
+
+// What a rank is, and how far it has come.
+struct RankRecord {
+  int rank = 0, size = 0;
+  std::string host;
+  std::int64_t process = 0;
+  std::uint64_t process_start = 0;  // process_state.h
+  std::string versions;
+  std::int64_t wall_clock = 0;  // ns since 1970, less host_now()
+
+  CallRecord last;             // the newest call; number 0 before the first
+  bool failed = false;         // its last call has thrown
+  bool ended = false;          // in good order
+  bool ending = false;         // after an error, or by its watchdog
+  std::int64_t heartbeat = 0;  // when its watchdog last looked
+  int waiting_for = -1;        // which rank, then; -1: none, or not known
+  std::int64_t training_step = -1;
+
+  bool in_call() const { return last.number > 0 && last.end == 0 && !failed; }
+};
+
+// A rank's last calls, in memory that may be a file and that the other ranks of
+// its host read: who looks for a rank that is missing, or after its death,
+// finds here where it was. Written by its rank alone, read by anybody at any
+// time; what is just being overwritten, the oldest call, is left out. A call
+// costs two readings of the clock and a cache line.
+class CallLog {
+ public:
+  static constexpr std::size_t kCalls = 256;
+  static constexpr std::size_t kBytes = 512 + kCalls * 64;
+
+  // Over `memory`, kBytes that were zeros before start().
+  explicit CallLog(std::byte* memory);
+  // A file that a rank has left. Throws Error where it is none.
+  static CallLog read(const std::string& path);
+
+  // For its rank:
+  void start(int rank, int size, const std::string& versions);
+  void begin(const Collective& call);
+  void end();
+  void fail();
+  void finish();
+  void mark_ending();
+  void set_training_step(std::int64_t step);
+  void beat(int waiting_for);
+  // Goes on in other memory.
+  void move_to(std::byte* memory);
+
+  // For anybody; nothing where its rank has not started it.
+  bool started() const;
+  RankRecord rank() const;
+  std::vector<CallRecord> calls() const;  // oldest first
+
+ private:
+  struct Memory;
+  struct Entry;
+
+  static CallRecord record_of(std::uint64_t number, const Entry& entry);
+  Entry& entry_of(std::uint64_t number) const;
+
+  Memory* memory_;
+  Buffer own_;  // of a log that was read
+};
+
+}  // namespace ringlet

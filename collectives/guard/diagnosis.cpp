@@ -1,0 +1,156 @@
+#include "collectives/guard/diagnosis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "collectives/transport.h"
+
+namespace ringlet {
+namespace {
+
+// Ten times what lies between two heartbeats.
+constexpr std::int64_t kSilence = 1'000'000'000;
+
+std::string process_of(const RankReport& rank, std::int64_t now) {
+  const std::string name =
+      fmt::format("process {} on {}", rank.record.process, rank.record.host);
+  const std::int64_t silent = now - rank.record.heartbeat;
+  switch (rank.process) {
+    case ProcessState::kStopped:
+      return name + " is stopped";
+    case ProcessState::kGone:
+      return name + " is gone";
+    case ProcessState::kRuns:
+      break;
+  }
+  if (silent < kSilence) return name + " runs";
+  return fmt::format("{} runs, but its watchdog has been silent for {}", name,
+                     seconds(silent));
+}
+
+std::string last_seen(const RankRecord& rank, std::int64_t now) {
+  if (rank.last.number == 0) return "it has made no call yet";
+  const std::string call = describe(rank.last);
+  if (rank.failed) return fmt::format("its {} has failed", call);
+  if (rank.in_call()) {
+    return fmt::format("it has been in {} for {}", call,
+                       seconds(now - rank.last.begin));
+  }
+  return fmt::format("{} ago it left {}", seconds(now - rank.last.end), call);
+}
+
+bool is_late(const RankReport& rank, const RankRecord& self) {
+  return rank.record.last.number < self.last.number;
+}
+
+// Of those that are in the call too.
+bool holds_up(const RankReport& rank, const RankRecord& self) {
+  if (rank.record.rank == self.rank) return false;
+  if (rank.process != ProcessState::kRuns) return true;
+  return rank.record.in_call() && rank.record.waiting_for == kNobody;
+}
+
+std::string advice_for(const RankReport& rank) {
+  switch (rank.process) {
+    case ProcessState::kStopped:
+      return fmt::format(
+          "kill -CONT {} on {} lets it go on; a debugger, "
+          "Ctrl-Z or kill -STOP has stopped it",
+          rank.record.process, rank.record.host);
+    case ProcessState::kGone:
+      return fmt::format(
+          "see on {} what has ended it: mpirun's words, and "
+          "dmesg where memory was short",
+          rank.record.host);
+    case ProcessState::kRuns:
+      break;
+  }
+  return fmt::format(
+      "where it is, says: gdb -p {} -batch -ex 'thread apply all backtrace' on "
+      "{}; a longer --timeout, if it only takes its time",
+      rank.record.process, rank.record.host);
+}
+
+// Who waits for whom, where nobody is to blame.
+std::string chain(const std::vector<RankReport>& ranks) {
+  std::string text;
+  for (const RankReport& rank : ranks) {
+    if (rank.record.waiting_for == kNobody) continue;
+    text += fmt::format("{}rank {} for rank {}", text.empty() ? "" : ", ",
+                        rank.record.rank, rank.record.waiting_for);
+  }
+  return text.empty() ? "" : ": " + text;
+}
+
+}  // namespace
+
+std::string seconds(std::int64_t nanoseconds) {
+  const double value = 1e-9 * static_cast<double>(nanoseconds);
+  return value < 1 ? fmt::format("{:.3g} ms", 1e3 * value)
+                   : fmt::format("{:.1f} s", value);
+}
+
+std::string describe(const CallRecord& call) {
+  std::string text =
+      fmt::format("call {}, {}", call.number, describe(call.call));
+  if (call.training_step >= 0) {
+    text += fmt::format(" (step {})", call.training_step);
+  }
+  return text;
+}
+
+bool can_speak(const RankReport& rank, std::int64_t now) {
+  return rank.process == ProcessState::kRuns &&
+         now - rank.record.heartbeat < kSilence;
+}
+
+Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
+                   std::int64_t now) {
+  const RankRecord& own = ranks[self].record;
+  Diagnosis found;
+  const auto late = [&](const RankReport& rank) { return is_late(rank, own); };
+  const bool any_late = std::any_of(ranks.begin(), ranks.end(), late);
+  for (const RankReport& rank : ranks) {
+    if (any_late ? !late(rank) : !holds_up(rank, own)) continue;
+    found.text += fmt::format(
+        "{} for rank {}, which {}: {}; {}", found.guilty.empty() ? "" : ", and",
+        rank.record.rank,
+        any_late ? "has not come to it" : "is in it and waits for nobody",
+        process_of(rank, now), last_seen(rank.record, now));
+    if (found.guilty.empty()) found.advice = advice_for(rank);
+    found.guilty.push_back(rank.record.rank);
+    found.gone = found.gone || rank.process == ProcessState::kGone;
+  }
+  if (found.guilty.empty()) {
+    const bool all = ranks.size() == static_cast<std::size_t>(own.size);
+    found.text = fmt::format("; all ranks{} are in it{}",
+                             all ? "" : " of this host", chain(ranks));
+    found.advice =
+        "a message may have been lost: look at the network between them";
+  }
+  found.text = fmt::format("rank {} has waited {} in {}{}", own.rank,
+                           seconds(now - own.last.begin), describe(own.last),
+                           found.text);
+  return found;
+}
+
+Diagnosis diagnose_death(const std::vector<RankReport>& ranks,
+                         std::int64_t now) {
+  Diagnosis found;
+  for (const RankReport& rank : ranks) {
+    const RankRecord& record = rank.record;
+    if (rank.process != ProcessState::kGone || record.ended || record.ending) {
+      continue;
+    }
+    if (found.guilty.empty()) found.advice = advice_for(rank);
+    found.text += fmt::format("{}rank {} has died: {}; {}",
+                              found.guilty.empty() ? "" : "; ", record.rank,
+                              process_of(rank, now), last_seen(record, now));
+    found.guilty.push_back(record.rank);
+    found.gone = true;
+  }
+  return found;
+}
+
+}  // namespace ringlet

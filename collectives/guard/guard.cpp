@@ -1,0 +1,179 @@
+#include "collectives/guard/guard.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "collectives/backoff.h"
+#include "collectives/forwarding_collectives.h"
+#include "collectives/guard/call_check.h"
+#include "collectives/guard/call_log.h"
+#include "collectives/guard/crash_card.h"
+#include "collectives/guard/watchdog.h"
+#include "collectives/host_memory.h"
+#include "collectives/mpi_version.h"
+#include "kernels/runtime/threads.h"
+
+namespace ringlet {
+namespace {
+
+class GuardedCollectives final : public ForwardingCollectives {
+ public:
+  GuardedCollectives(std::unique_ptr<HostCollectives> inner,
+                     std::unique_ptr<Transport> control,
+                     const GuardOptions& options)
+      : ForwardingCollectives(std::move(inner)),
+        options_(options),
+        control_(std::move(control)),
+        log_(share_logs()) {
+    log_.start(rank(), size(),
+               fmt::format("ringlet {}, {}", RINGLET_VERSION, mpi_version()));
+    if (options.check_calls && !ForwardingCollectives::agrees_on_calls()) {
+      check_ = std::make_unique<CallCheck>(
+          *memory_, *control_,
+          spin_budget(memory_->size(), kernel_threads(), host_cores()));
+    }
+    watch("");
+  }
+
+  ~GuardedCollectives() override {
+    if (!unwinding_) return;
+    log_.mark_ending();
+    if (check_) check_->give_up();
+  }
+
+  void run(const Collective& call) override {
+    log_.begin(call);
+    try {
+      if (check_) check_->agree_on(call);
+      inner().run(call);
+    } catch (const MismatchError& error) {
+      log_.fail();
+      throw MismatchError(error.what() + leave_card(error.what()));
+    } catch (...) {
+      log_.fail();
+      throw;
+    }
+    log_.end();
+  }
+
+  // A rank that still has calls to make finds here that this one has none.
+  void finish() override {
+    run({.kind = CollectiveKind::kBarrier, .tag = kLastCall});
+    inner().finish();
+    log_.finish();
+    if (run_.empty()) return;
+    std::error_code ignored;  // the folder stays until its last file is gone
+    std::filesystem::remove(call_log_path(run_, rank()), ignored);
+    std::filesystem::remove(call_log_folder(run_), ignored);
+  }
+
+  bool cancel() noexcept override {
+    log_.mark_ending();
+    if (check_) {
+      check_->cancel();
+      check_->give_up();
+    }
+    return inner().cancel();
+  }
+  void set_urgent(bool urgent) override {
+    if (check_) check_->set_urgent(urgent);
+    inner().set_urgent(urgent);
+  }
+  int waiting_for() const override {
+    const int here = check_ ? check_->waiting_for() : kNobody;
+    return here != kNobody ? here : inner().waiting_for();
+  }
+
+  void set_training_step(std::int64_t step) override {
+    log_.set_training_step(step);
+  }
+
+  void keep_calls(const std::string& run) override {
+    watchdog_.reset();
+    try {
+      std::filesystem::create_directories(call_log_folder(run));
+      log_.move_to(share(call_log_path(run, rank())));
+      run_ = run;
+    } catch (const std::exception& error) {
+      if (memory_->rank() == 0) {
+        fmt::print(stderr, "ringlet: calls will be lost with the ranks: {}\n",
+                   error.what());
+      }
+    }
+    watch(run);
+  }
+
+ private:
+  // Where ranks cannot map each other's memory, each has its own.
+  CallLog share_logs() {
+    memory_ = std::make_unique<HostMemory>(control_->host_ranks(), rank());
+    try {
+      return CallLog(share(""));
+    } catch (const Error&) {
+      memory_ = std::make_unique<HostMemory>(std::vector<int>{rank()}, rank());
+      return CallLog(share(""));
+    }
+  }
+
+  // Memory for this rank's log.
+  std::byte* share(const std::string& path) {
+    const Buffer own = memory_->allocate(*control_, CallLog::kBytes, path);
+    const SharedPlace place = *memory_->find(own.data(), own.bytes());
+    logs_.clear();
+    for (int r = 0; r < memory_->size(); ++r) {
+      logs_.emplace_back(memory_->at(r, place));
+    }
+    return own.data();
+  }
+
+  // All ranks know what has happened; one writes it down.
+  std::string leave_card(const std::string& mismatch) {
+    if (run_.empty()) return "";
+    const std::string path = crash_card_path(run_);
+    if (rank() == 0) {
+      std::ofstream(path) << crash_card(
+          mismatch,
+          "the programs of the ranks have parted before this call: compare "
+          "what "
+          "they did after the last one that was the same",
+          logs_);
+    }
+    return "; more in " + path;
+  }
+
+  void watch(const std::string& run) {
+    if (options_.timeout_seconds == 0) return;
+    watchdog_.emplace(
+        logs_, static_cast<std::size_t>(memory_->rank()),
+        [this] { return waiting_for(); },
+        WatchdogOptions{options_.warn_seconds, options_.timeout_seconds, run,
+                        options_.end});
+  }
+
+  GuardOptions options_;
+  std::unique_ptr<Transport> control_;
+  std::unique_ptr<HostMemory> memory_;
+  std::vector<CallLog> logs_;         // of the ranks that share memory
+  CallLog log_;                       // this one's
+  std::unique_ptr<CallCheck> check_;  // null where there is nothing to check
+  std::string run_;                   // where calls are kept; empty: nowhere
+  std::optional<Watchdog> watchdog_;
+  Unwinding unwinding_;
+};
+
+}  // namespace
+
+std::unique_ptr<HostCollectives> make_guarded_collectives(
+    std::unique_ptr<HostCollectives> collectives,
+    std::unique_ptr<Transport> control, const GuardOptions& options) {
+  return std::make_unique<GuardedCollectives>(std::move(collectives),
+                                              std::move(control), options);
+}
+
+}  // namespace ringlet

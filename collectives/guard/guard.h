@@ -1,0 +1,20 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "collectives/communicator.h"
+#include "collectives/host_communicator.h"
+#include "collectives/transport.h"
+
+namespace ringlet {
+
+// A back end whose calls are checked, watched and remembered: all ranks come to
+// the same call before it begins (call_check.h), none waits in silence
+// (watchdog.h), and the last ones outlive the rank (call_log.h). It uses
+// `control`, over the same ranks, to set up, and between hosts. Collective.
+std::unique_ptr<HostCollectives> make_guarded_collectives(
+    std::unique_ptr<HostCollectives> collectives,
+    std::unique_ptr<Transport> control, const GuardOptions& options);
+
+}  // namespace ringlet

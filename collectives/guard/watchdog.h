@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/guard/call_log.h"
+
+namespace ringlet {
+
+// Exit statuses of a job that the guard has ended; a rank that was asked to end
+// has the shell's for SIGTERM.
+inline constexpr int kHangStatus = 86;
+inline constexpr int kMismatchStatus = 87;
+inline constexpr int kTerminatedStatus = 143;
+
+struct WatchdogOptions {
+  double warn_seconds = 10;
+  double timeout_seconds = 60;  // 0: no watchdog
+  std::string run;              // where the crash card goes; empty: to stderr
+  // How the job ends; null: this process, at once, with the status.
+  std::function<void(int status)> end = nullptr;
+};
+
+// Looks ten times a second whether this rank is held up in a call, from a
+// thread of its own, also while the rank's other threads hang. Then one rank,
+// the first that waits and can speak, says after a while which rank is missing,
+// in which call, and where it was last seen; when the time is up it says so
+// again, writes the crash card and ends the job with kHangStatus. Where a
+// missing rank's process is gone, neither waits long.
+//
+// Where the launcher ends the job because a rank has died, the same rank has a
+// second to say which one, where its program passes SIGTERM on (terminate).
+//
+// A rank that hangs elsewhere, outside of all calls, is missed by the others.
+class Watchdog {
+ public:
+  // `ranks` are those of this host, `self` is the place of this one among them;
+  // `waiting_for` may be asked at any time.
+  Watchdog(std::vector<CallLog> ranks, std::size_t self,
+           std::function<int()> waiting_for, WatchdogOptions options);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  // This process is to end, says a signal; what a handler may call. False where
+  // it has no watchdog that could do it.
+  static bool terminate() noexcept;
+
+ private:
+  class Watch;
+
+  std::unique_ptr<Watch> watch_;
+  std::thread thread_;
+};
+
+}  // namespace ringlet
