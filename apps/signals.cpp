@@ -30,20 +30,14 @@ void ask(int signal) {
       ::write(STDERR_FILENO, kText.data(), kText.size());
 }
 
-// mpirun ends the ranks that are left of a job when one has died.
-void last_words(int signal) {
-  if (Watchdog::terminate()) return;
-  std::signal(signal, SIG_DFL);
-  std::raise(signal);
-}
-
 }  // namespace
 
 TrainRequests& requests_by_signal() {
   std::signal(SIGUSR1, &ask);
   std::signal(SIGUSR2, &ask);
-  if (!launch_info().launcher.empty()) std::signal(SIGTERM, &last_words);
-  if (launch_info().launcher.empty()) {
+  if (!launch_info().launcher.empty()) {
+    Watchdog::handle_sigterm();
+  } else {
     for (const int signal : {SIGINT, SIGTERM}) {
       // What the starter has set to be ignored stays so.
       if (std::signal(signal, &ask) == SIG_IGN) std::signal(signal, SIG_IGN);

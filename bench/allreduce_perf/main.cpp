@@ -16,6 +16,7 @@
 #include "bench/allreduce_perf/backends.h"
 #include "bench/allreduce_perf/report.h"
 #include "bench/allreduce_perf/tune.h"
+#include "collectives/guard/watchdog.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
 #include "engine/parallel/agreement.h"
@@ -45,6 +46,7 @@ int run(int argc, char** argv) {
   set_kernel_threads(1);
   prepare_backends(options.backends);
   const auto mpi = start_mpi();
+  Watchdog::handle_sigterm();
   Sweep sweep(options);
   Communicator& control = sweep.control();
   RunFacts facts{

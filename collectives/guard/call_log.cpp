@@ -63,7 +63,7 @@ struct CallLog::Memory {
   std::array<char, 128> versions;
   alignas(64) Word begun;  // calls
   Time training_step;
-  std::atomic<bool> failed, ended, ending;
+  std::atomic<bool> failed, ended, ending, told;
   alignas(64) Time heartbeat;
   std::atomic<std::int32_t> waiting_for;
   alignas(64) std::array<Entry, kCalls> entries;
@@ -137,7 +137,10 @@ void CallLog::end() {
 
 void CallLog::fail() { memory_->failed = true; }
 void CallLog::finish() { memory_->ended = true; }
-void CallLog::mark_ending() { memory_->ending = true; }
+void CallLog::mark_ending(bool told) {
+  memory_->told = told;
+  memory_->ending = true;
+}
 
 void CallLog::set_training_step(std::int64_t step) {
   memory_->training_step.store(step, kRelaxed);
@@ -186,6 +189,7 @@ RankRecord CallLog::rank() const {
                     .failed = memory_->failed,
                     .ended = memory_->ended,
                     .ending = memory_->ending,
+                    .told = memory_->told,
                     .heartbeat = memory_->heartbeat,
                     .waiting_for = memory_->waiting_for,
                     .training_step = memory_->training_step};

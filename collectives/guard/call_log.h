@@ -34,6 +34,7 @@ struct RankRecord {
   bool failed = false;         // its last call has thrown
   bool ended = false;          // in good order
   bool ending = false;         // after an error, or by its watchdog
+  bool told = false;           // why the job ends
   std::int64_t heartbeat = 0;  // when its watchdog last looked
   int waiting_for = -1;        // which rank, then; -1: none, or not known
   std::int64_t training_step = -1;
@@ -62,7 +63,7 @@ class CallLog {
   void end();
   void fail();
   void finish();
-  void mark_ending();
+  void mark_ending(bool told);
   void set_training_step(std::int64_t step);
   void beat(int waiting_for);
   // Goes on in other memory.

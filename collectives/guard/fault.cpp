@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -47,6 +49,12 @@ constexpr std::array kOps{
     CollectiveKind::kAllReduce, CollectiveKind::kReduceScatter,
     CollectiveKind::kAllGather, CollectiveKind::kReduce,
     CollectiveKind::kBroadcast, CollectiveKind::kBarrier};
+
+const char* name_of(FaultKind kind) {
+  return std::find_if(kKinds.begin(), kKinds.end(),
+                      [&](const KindName& known) { return known.kind == kind; })
+      ->name;
+}
 
 [[noreturn]] void refuse(const std::string& word, const std::string& expected) {
   throw Error(fmt::format("fault: '{}', expected {}", word, expected));
@@ -246,6 +254,7 @@ class FaultyCollectives final : public ForwardingCollectives {
     }
     const Fault& fault = state_->fault;
     if (rank() != fault.rank || !state_->hits(call)) return inner().run(call);
+    announce(call);
     if (fault.message) {
       state_->armed = true;
       inner().run(call);
@@ -266,6 +275,11 @@ class FaultyCollectives final : public ForwardingCollectives {
   }
 
  private:
+  void announce(const Collective& call) const {
+    fmt::print(stderr, "rank {} has its fault now: {} at {}\n", rank(),
+               name_of(state_->fault.kind), describe(call));
+  }
+
   std::shared_ptr<FaultState> state_;
   std::optional<Collective> held_;  // to be made after the next one
 };

@@ -43,7 +43,7 @@ class GuardedCollectives final : public ForwardingCollectives {
 
   ~GuardedCollectives() override {
     if (!unwinding_) return;
-    log_.mark_ending();
+    log_.mark_ending(true);
     if (check_) check_->give_up();
   }
 
@@ -74,7 +74,7 @@ class GuardedCollectives final : public ForwardingCollectives {
   }
 
   bool cancel() noexcept override {
-    log_.mark_ending();
+    log_.mark_ending(true);
     if (check_) {
       check_->cancel();
       check_->give_up();

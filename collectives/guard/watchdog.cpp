@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -124,12 +125,12 @@ class Watchdog::Watch {
     const auto self = reports.begin() + static_cast<std::ptrdiff_t>(self_);
     return std::none_of(reports.begin(), self, able) &&
            std::none_of(reports.begin(), reports.end(),
-                        [](const RankReport& r) { return r.record.ending; });
+                        [](const RankReport& r) { return r.record.told; });
   }
 
   void end(bool speak, const std::string& verdict, const std::string& advice,
            int status) {
-    ranks_[self_].mark_ending();
+    ranks_[self_].mark_ending(speak);
     if (speak) {
       const std::string card = crash_card(verdict, advice, ranks_);
       if (options_.run.empty()) {
@@ -165,9 +166,13 @@ Watchdog::~Watchdog() {
   --watchdogs;
 }
 
-bool Watchdog::terminate() noexcept {
-  terminating = true;
-  return watchdogs > 0;
+void Watchdog::handle_sigterm() {
+  std::signal(SIGTERM, [](int signal) {
+    terminating = true;
+    if (watchdogs > 0) return;
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  });
 }
 
 }  // namespace ringlet

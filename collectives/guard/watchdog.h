@@ -32,8 +32,8 @@ struct WatchdogOptions {
 // again, writes the crash card and ends the job with kHangStatus. Where a
 // missing rank's process is gone, neither waits long.
 //
-// Where the launcher ends the job because a rank has died, the same rank has a
-// second to say which one, where its program passes SIGTERM on (terminate).
+// Where the launcher ends the job because a rank has died, the first of the
+// others says which one, if its program lets it (handle_sigterm).
 //
 // A rank that hangs elsewhere, outside of all calls, is missed by the others.
 class Watchdog {
@@ -46,9 +46,9 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // This process is to end, says a signal; what a handler may call. False where
-  // it has no watchdog that could do it.
-  static bool terminate() noexcept;
+  // From here on SIGTERM, by which launchers end a job, leaves it to a watchdog
+  // to end this process, where there is one.
+  static void handle_sigterm();
 
  private:
   class Watch;

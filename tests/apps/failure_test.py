@@ -5,11 +5,13 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import time
 
 import job
 from launch_test import SECONDS_TO_END, processes_in, wait_until
 
+HANG = 86  # the status that tells of it
 QUICK = ["--model", "resnet20", "--batch-size", "2", "--threads", "1"]
 # Leaves its process ID, and lets a file that is too long be an error.
 TELL = ["sh", "-c", 'echo $$ > pid.$OMPI_COMM_WORLD_RANK; trap "" XFSZ; '
@@ -102,6 +104,29 @@ class FailureTest(job.JobTest):
                 self.assertEqual(set(os.listdir("/dev/shm")), shared_memory)
                 self.assert_no_weights()
                 shutil.rmtree(self.folder / "run")
+
+    def test_a_rank_that_hangs(self):
+        """Says who, in which step and bucket, and leaves a page about it."""
+        process = self.start("train", *QUICK, "--out", "run", "--timeout", 2,
+                             "--checkpoint-steps", 2, ranks=2)
+        wait_until(lambda: self.steps() > 3)
+        os.kill(self.rank_in_folder(1), signal.SIGSTOP)
+        self.assert_fails(
+            process, r"ringlet: hang: rank 0 has waited 2\.\d s in call \d+, "
+            r"[^;]+\(step \d+\) for rank 1, which .+: process \d+ on \S+ is "
+            r"stopped; .+; more in run/crash\.txt", status=HANG)
+        card = (self.folder / "run/crash.txt").read_text()
+        self.assertIn("\ntry       kill -CONT ", card)
+        self.assertRegex(card, r"versions  ringlet \d.*MPI")
+        # The same from what the ranks have left.
+        output = self.run_job("crash", "run")
+        self.assertRegex(output, r"verdict   .+ fell silent .+\n")
+        self.assertRegex(output, r"\n  1   process \d+ on ")
+        # A run that goes on where it was leaves neither.
+        self.run_job("train", "--resume", "run", "--steps", 200, ranks=2)
+        self.assertFalse((self.folder / "run/calls").exists())
+        self.assert_refused("ringlet: run/calls: no record of calls there.*",
+                            self.start("crash", "run"))
 
     def test_divergence(self):
         process = self.start("train", *QUICK, "--lr", "1e20", "--out", "run",

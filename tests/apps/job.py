@@ -72,13 +72,13 @@ class JobTest(unittest.TestCase):
         self.assertEqual((process.returncode, errors), (0, ""))
         return output
 
-    def assert_fails(self, process, message):
+    def assert_fails(self, process, message, status=1):
         """The job says `message`, a pattern for a line, and nothing else but
-        what mpirun adds, and ends with status 1; returns standard output."""
+        what mpirun adds, and ends with that status; returns its output."""
         output, errors = process.communicate(timeout=SECONDS_TO_HANG)
         self.assertEqual(MPIRUN.sub("", OURS.sub("", errors)), "")
         self.assertRegex("".join(OURS.findall(errors)), rf"\A{message}\n\Z")
-        self.assertEqual(process.returncode, 1)
+        self.assertEqual(process.returncode, status)
         return output
 
     def assert_refused(self, message, process):

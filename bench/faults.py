@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""Usage: bench/faults.py [--full] [--backends LIST] [--faults LIST] [--build DIR]
+
+What faults do to a job: lets each of them happen on rank 1 of 3, with each back
+end, with MPI_Allreduce alone and with PyTorch's Gloo (where python3-torch is
+installed), and prints the table of docs/errors.md. Fails where one of ours does
+not end as it should: in time, with its status, naming the rank, and with
+nothing left.
+
+--full       also stops a random rank at 20 random points (the seed is printed)
+"""
+import argparse
+import dataclasses
+import os
+import pathlib
+import platform
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RANKS, GUILTY, STEP = 3, 1, 21
+TIMEOUT = 3       # seconds that a rank waits for another
+CUT = 15          # after which a job counts as one that hangs
+SETTLE = 3        # in which what a job leaves behind may still vanish
+SOON = 5          # within which an error must be there
+HANG, MISMATCH = 86, 87
+WRONG_SUM = 4     # exit status of the loops
+
+MISMATCHES = {
+    "count": "one element less",
+    "dtype": "another type of the same size",
+    "redop": "max instead of sum",
+    "tag": "another bucket",
+    "swap": "two calls in the other order",
+    "skip": "one call too few",
+    "extra": "one call too many",
+}
+DEATHS = {
+    "kill": "kill -9",
+    "segfault": "segmentation fault",
+    "exit": "exits without MPI_Finalize",
+    "throw": "uncaught exception",
+}
+HANGS = {
+    "stop": "SIGSTOP",
+    "lost": "never comes to the call",
+}
+SLOW = {"slow": "takes twice as long"}
+FAULTS = {**MISMATCHES, **DEATHS, **HANGS, **SLOW}
+OURS = ("auto", "shared", "ring", "mpi")
+PEERS = ("Open MPI", "PyTorch/Gloo")
+
+NOW = re.compile(r"rank \d+ has its fault now")
+
+
+@dataclasses.dataclass
+class Outcome:
+    status: int       # None: cut off
+    seconds: float    # from the fault to the end
+    errors: str       # all that came on stderr but the fault's announcement
+    processes: int    # left
+    memory: int       # files left in /dev/shm
+
+    @property
+    def message(self):
+        """Our own line, or the first that speaks of an error."""
+        lines = self.errors.splitlines()
+        ours = [line for line in lines if line.startswith("ringlet: ")]
+        other = [line for line in lines
+                 if re.search("rror|signal|exit", line)]
+        return (ours or other or [""])[0]
+
+    @property
+    def names_rank(self):
+        return re.search(rf"\brank {GUILTY}\b", self.errors) is not None
+
+
+def processes_with(mark):
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if state != "Z" and mark.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            pass  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+class Job:
+    """Processes that belong together, known by a variable in all of them."""
+
+    def __init__(self, commands, environment=None, folder=None):
+        self.mark = f"RINGLET_FAULT_JOB={uuid.uuid4()}"
+        name, value = self.mark.split("=")
+        self.memory = set(os.listdir("/dev/shm"))
+        self.fault = None
+        self.lines = []
+        self.processes = [
+            subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             text=True, start_new_session=True,
+                             env={**os.environ, **(environment or {}),
+                                  **own, name: value})
+            for command, own in commands]
+        self.readers = [threading.Thread(target=self.read, args=(process,))
+                        for process in self.processes]
+        for reader in self.readers:
+            reader.start()
+
+    def read(self, process):
+        for line in process.stderr:
+            if NOW.search(line):
+                self.fault = time.monotonic()
+            else:
+                self.lines.append(line)
+
+    def outcome(self):
+        began = time.monotonic()
+        ended = lambda: all(p.poll() is not None for p in self.processes)
+        wait_until(ended, CUT)
+        end = time.monotonic()
+        status = max((p.returncode for p in self.processes), default=0,
+                     key=abs) if ended() else None
+        if status is None:
+            self.kill()
+        wait_until(lambda: not processes_with(self.mark), SETTLE)
+        left = len(processes_with(self.mark))
+        self.kill()
+        for process, reader in zip(self.processes, self.readers):
+            reader.join()
+            process.stderr.close()
+            process.wait()
+        memory = set(os.listdir("/dev/shm")) - self.memory
+        if status is None:  # what the cut itself has left
+            for name in memory:
+                pathlib.Path("/dev/shm", name).unlink(missing_ok=True)
+            memory = left = ()
+            left = 0
+        return Outcome(status, end - (self.fault or began),
+                       "".join(self.lines), left, len(memory))
+
+    def kill(self):
+        for process in processes_with(self.mark):
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def mpirun(*command):
+    return ["sh", "-c", '. "$0" && exec mpirun -np "$@"',
+            str(ROOT / "scripts" / "env"), str(RANKS), *map(str, command)]
+
+
+def run_ours(backend, kind, build, options=(), where=None):
+    """fault_loop with the fault; `where` is rank and call, by default STEP's
+    first."""
+    rank, call = where or (GUILTY, 2 * STEP - 1)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [build / "bin" / "fault_loop", backend, "--run", "run",
+                   "--timeout", TIMEOUT]
+        if kind == "slow":
+            command += ["--slow", rank, "--step-ms", 700, "--steps", 5]
+        else:
+            command += ["--fault", f"rank={rank},op=all_reduce#{call},"
+                                   f"kind={kind}"]
+        job = Job([(mpirun(*command, *options), {})], folder=folder)
+        outcome = job.outcome()
+        card = pathlib.Path(folder, "run", "crash.txt")
+        outcome.card = card.read_text() if card.exists() else ""
+        return outcome
+
+
+def run_open_mpi(kind):
+    program = ROOT / "build" / "mpi_faults"
+    subprocess.run(["mpicc", "-O2", ROOT / "bench/peers/mpi_faults.c", "-o",
+                    program], check=True)
+    return Job([(mpirun(program, kind, GUILTY, STEP), {})]).outcome()
+
+
+def run_torch(kind):
+    program = ROOT / "bench/peers/torch_faults.py"
+    common = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(RANKS),
+              "MASTER_PORT": str(random.randint(20000, 60000)),
+              "FAULT_TIMEOUT": str(TIMEOUT)}
+    return Job([([sys.executable, str(program), kind, str(GUILTY), str(STEP)],
+                 {"RANK": str(rank)}) for rank in range(RANKS)],
+               environment=common).outcome()
+
+
+def failing(kind, outcome):
+    """Why one of ours has not ended as it should; "" if it has."""
+    expected = {**dict.fromkeys(MISMATCHES, MISMATCH),
+                **dict.fromkeys(HANGS, HANG), "kill": 128 + signal.SIGKILL,
+                "segfault": 128 + signal.SIGSEGV, "exit": 1, "throw": 1,
+                "slow": 0}[kind]
+    limit = (TIMEOUT if kind in HANGS else 0) + SOON
+    reasons = []
+    if outcome.status != expected:
+        reasons.append(f"status {outcome.status}, expected {expected}")
+    if kind != "slow" and outcome.seconds > limit:
+        reasons.append(f"ended after {outcome.seconds:.1f} s, expected {limit}")
+    if kind != "slow" and not outcome.message.startswith("ringlet: "):
+        reasons.append("said nothing")
+    if kind != "slow" and not re.search(rf"\brank {GUILTY}\b", outcome.message):
+        reasons.append(f"does not name rank {GUILTY}")
+    if kind in {**MISMATCHES, **HANGS} and not outcome.card:
+        reasons.append("left no crash card")
+    if kind == "slow" and outcome.errors:
+        reasons.append("complained")
+    if outcome.processes or outcome.memory:
+        reasons.append(f"left {outcome.processes} processes and "
+                       f"{outcome.memory} files in /dev/shm")
+    return "; ".join(reasons)
+
+
+def cell(outcome):
+    if outcome.status is None:
+        return f"**hangs** (cut after {CUT} s)"
+    text = ("goes on" if outcome.status == 0 else
+            "**wrong sum**" if outcome.status == WRONG_SUM else
+            "rank named" if outcome.names_rank else "rank not named")
+    if outcome.status:
+        text += f", {outcome.seconds:.1f} s, {outcome.status}"
+    if outcome.processes or outcome.memory:
+        text += f", left {outcome.processes} processes, {outcome.memory} files"
+    return text
+
+
+def peers():
+    found = [("Open MPI", run_open_mpi)]
+    has_torch = subprocess.run([sys.executable, "-c", "import torch"],
+                               stderr=subprocess.DEVNULL).returncode == 0
+    if has_torch:
+        found.append(("PyTorch/Gloo", run_torch))
+    return found
+
+
+def print_table(backends, kinds, build, others):
+    failures, messages = [], {}
+    print("| rank 1 of 3 | " + " | ".join(
+        [*backends, *(name for name, _ in others)]) + " |")
+    print("|---" * (1 + len(backends) + len(others)) + "|")
+    for kind in kinds:
+        cells = []
+        for backend in backends:
+            outcome = run_ours(backend, kind, build)
+            reason = failing(kind, outcome)
+            if reason:
+                failures.append(f"{backend}, {kind}: {reason}\n"
+                                f"{outcome.errors}")
+            cells.append(cell(outcome))
+            messages.setdefault(kind, outcome.message)
+        for _, run in others:
+            known = kind not in ("slow", "tag")  # they know of no buckets
+            cells.append(cell(run(kind)) if known else "")
+        print(f"| {FAULTS[kind]} | " + " | ".join(cells) + " |", flush=True)
+    print("\nWhat the first back end says:\n")
+    for kind, message in messages.items():
+        if message:
+            print(f"- {FAULTS[kind]}: `{message}`")
+    return failures
+
+
+def stop_anywhere(backends, build, points):
+    seed = random.randrange(1 << 30)
+    print(f"\nSIGSTOP at {points} random points, seed {seed}:\n")
+    choose = random.Random(seed)
+    failures = []
+    for i in range(points):
+        backend = backends[i % len(backends)]
+        rank, call = choose.randrange(RANKS), choose.randrange(1, 101)
+        outcome = run_ours(backend, "stop", build, where=(rank, call))
+        named = re.search(rf"for rank {rank}, which .* is stopped",
+                          outcome.message)
+        right = outcome.status == HANG and named and not outcome.processes
+        print(f"- {backend}, rank {rank}, call {call}: "
+              f"{cell(outcome)}{'' if right else ' WRONG'}", flush=True)
+        if not right:
+            failures.append(f"{backend}, rank {rank}, call {call}:\n"
+                            f"{outcome.errors}")
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--backends", default=",".join(OURS))
+    parser.add_argument("--faults", default=",".join(FAULTS))
+    parser.add_argument("--build", type=pathlib.Path,
+                        default=ROOT / "build" / "release")
+    options = parser.parse_args()
+    backends = options.backends.split(",")
+    print(f"{platform.node()}, {os.cpu_count()} cores, "
+          f"{time.strftime('%Y-%m-%d')}; seconds from the fault to the end, "
+          "and the status of the job; a rank waits "
+          f"{TIMEOUT} s for another (--timeout)\n")
+    failures = print_table(backends, options.faults.split(","),
+                           options.build.resolve(), peers())
+    if options.full:
+        failures += stop_anywhere(backends, options.build.resolve(), 20)
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
