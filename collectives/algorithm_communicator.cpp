@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "collectives/barrier.h"
+#include "collectives/hierarchical_collectives.h"
 #include "collectives/journal.h"
 #include "collectives/ordered.h"
 #include "collectives/run_schedule.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr const char* kOrdered = "ordered";
 constexpr const char* kShared = "shared";
+constexpr const char* kHierarchical = "hierarchical";
 constexpr std::size_t kLargestSlice = 1 << 30;
 
 class AlgorithmCollectives final : public HostCollectives {
@@ -179,6 +181,7 @@ const std::vector<std::string>& algorithm_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all = schedule_names();
     all.emplace_back(kShared);
+    all.emplace_back(kHierarchical);
     return all;
   }();
   return names;
@@ -199,6 +202,10 @@ std::unique_ptr<HostCollectives> make_algorithm_collectives(
   if (algorithm == kShared) {
     return make_shared_collectives(std::move(transport), options,
                                    std::move(ledger));
+  }
+  if (algorithm == kHierarchical) {
+    return make_hierarchical_collectives(std::move(transport), options,
+                                         std::move(ledger));
   }
   return std::make_unique<AlgorithmCollectives>(algorithm, std::move(transport),
                                                 options, std::move(ledger));

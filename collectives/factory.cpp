@@ -52,7 +52,8 @@ std::unique_ptr<HostCollectives> make_collectives(
   auto transport = make_mpi_transport();
   if (message) transport = fault->around(std::move(transport));
   CommunicatorOptions own = options;
-  if (name == "shared") own.memory = mpi_host_memory(*transport);
+  if (name == "shared" || name == "hierarchical")
+    own.memory = mpi_host_memory(*transport);
   return make_algorithm_collectives(name, std::move(transport), own,
                                     std::make_shared<Ledger>());
 }

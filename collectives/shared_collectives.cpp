@@ -8,11 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/average.h"
 #include "collectives/backoff.h"
 #include "collectives/clock.h"
 #include "collectives/journal.h"
 #include "collectives/run_schedule.h"
 #include "collectives/shared_board.h"
+#include "collectives/shared_stage.h"
 #include "kernels/runtime/threads.h"
 
 namespace ringlet {
@@ -64,7 +66,7 @@ class SharedCollectives final : public HostCollectives {
   SharedCollectives(std::unique_ptr<Transport> transport,
                     std::shared_ptr<HostMemory> memory,
                     const CommunicatorOptions& options,
-                    std::shared_ptr<Ledger> ledger)
+                    std::shared_ptr<Ledger> ledger, BetweenHosts between)
       : transport_(std::move(transport)),
         memory_(std::move(memory)),
         ranks_(static_cast<std::size_t>(memory_->size())),
@@ -73,19 +75,18 @@ class SharedCollectives final : public HostCollectives {
         own_memory_(transport_->host_ranks(), transport_->rank()),
         board_(own_memory_, *transport_,
                spin_budget(memory_->size(), kernel_threads(), host_cores())),
-        block_bytes_(std::max(std::min(options.slice_bytes, kMostBlockBytes),
-                              ranks_ * Scratch::kLargestElement)),
+        between_(std::move(between)),
         small_bytes_(std::min(options.slice_bytes,
                               ranks_ > 2 ? kSmallBytesOfMany : kSmallBytes)),
-        stage_(own_memory_.allocate(*transport_, 2 * block_bytes_)),
+        one_owner_bytes_(options.slice_bytes / 16),
+        stage_(
+            own_memory_, *transport_,
+            std::max(between_ ? 4 * options.slice_bytes
+                              : std::min(options.slice_bytes, kMostBlockBytes),
+                     ranks_ * Scratch::kLargestElement)),
         inputs_(ranks_),
         outputs_(ranks_),
-        operands_(ranks_) {
-    const SharedPlace place = *own_memory_.find(stage_.data(), stage_.bytes());
-    for (int r = 0; r < size(); ++r) {
-      stages_.push_back(own_memory_.at(r, place));
-    }
-  }
+        operands_(ranks_) {}
 
   ~SharedCollectives() override {
     if (unwinding_) board_.give_up();
@@ -99,7 +100,7 @@ class SharedCollectives final : public HostCollectives {
     journal_.begin_call(call);
     board_.begin();
     const std::size_t bytes = bytes_of(call, inputs_of(call));
-    if (bytes <= small_bytes_) {
+    if (bytes == 0 || (bytes <= small_bytes_ && !between_)) {
       small(call, bytes);
     } else {
       large(call, bytes);
@@ -191,57 +192,50 @@ class SharedCollectives final : public HostCollectives {
     board_.arrive(call, &places);
     board_.await_all();
     if (!reach_arrays(call)) return staged(call);
-    do_part(call, {0, call.count}, call.count);
+    if (between_) {
+      between_hosts(call);
+    } else {
+      do_part(call, {0, call.count}, call.count);
+    }
     board_.meet();
+  }
+
+  Range block(const Collective& call, std::size_t most, std::size_t b) const {
+    return {b * most, std::min(most, call.count - b * most)};
+  }
+
+  // The same blocks as staged(), since the arrays of another host may go that
+  // way.
+  void between_hosts(const Collective& call) {
+    const std::size_t most = stage_.block_bytes() / size_of(call.dtype);
+    for (std::size_t begin = 0; begin < call.count; begin += most) {
+      do_part(call, block(call, most, begin / most), most);
+      for (std::size_t r = 0; r < ranks_; ++r) {
+        inputs_[r] += bytes_of(call, most);
+        outputs_[r] += bytes_of(call, most);
+      }
+    }
   }
 
   // A block at a time through the stages.
   void staged(const Collective& call) {
     const std::size_t parts = inputs_of(call) / call.count;
-    const std::size_t most = block_bytes_ / size_of(call.dtype) / parts;
+    const std::size_t most = stage_.block_bytes() / size_of(call.dtype) / parts;
     const std::size_t blocks = (call.count + most - 1) / most;
-    const auto block = [&](std::size_t b) -> Range {
-      return {b * most, std::min(most, call.count - b * most)};
-    };
-    copy_in(call, block(0), most, 0);
+    stage_.copy_in(call, parts, block(call, most, 0), most, 0);
     board_.meet();
     for (std::size_t b = 0; b < blocks; ++b) {
-      use_stages(b % 2);
-      do_part(call, block(b), most);
-      if (b + 1 < blocks) copy_in(call, block(b + 1), most, (b + 1) % 2);
+      for (std::size_t r = 0; r < ranks_; ++r) {
+        inputs_[r] = outputs_[r] = stage_.at(r, b % 2);
+      }
+      do_part(call, block(call, most, b), most);
+      if (b + 1 < blocks) {
+        stage_.copy_in(call, parts, block(call, most, b + 1), most,
+                       (b + 1) % 2);
+      }
       board_.meet();
-      copy_out(call, block(b), b % 2);
+      stage_.copy_out(call, block(call, most, b), b % 2);
     }
-  }
-
-  std::byte* stage(std::size_t rank, std::size_t half) const {
-    return stages_[rank] + half * block_bytes_;
-  }
-  void use_stages(std::size_t half) {
-    for (std::size_t r = 0; r < ranks_; ++r) {
-      inputs_[r] = outputs_[r] = stage(r, half);
-    }
-  }
-
-  // Of each part of the input, `stride` elements apart in the stage.
-  void copy_in(const Collective& call, Range range, std::size_t stride,
-               std::size_t half) {
-    if (call.kind == CollectiveKind::kBroadcast && rank() != call.root) return;
-    const auto* input = static_cast<const std::byte*>(call.input);
-    for (std::size_t p = 0; p < inputs_of(call) / call.count; ++p) {
-      std::memcpy(stage(rank_, half) + bytes_of(call, p * stride),
-                  input + bytes_of(call, p * call.count + range.begin),
-                  bytes_of(call, range.count));
-    }
-  }
-
-  void copy_out(const Collective& call, Range range, std::size_t half) {
-    if (call.kind != CollectiveKind::kAllReduce &&
-        (call.kind != CollectiveKind::kReduce || rank() != call.root)) {
-      return;
-    }
-    std::memcpy(output(call, range.begin), stage(rank_, half),
-                bytes_of(call, range.count));
   }
 
   static std::byte* output(const Collective& call, std::size_t element) {
@@ -260,6 +254,7 @@ class SharedCollectives final : public HostCollectives {
       case CollectiveKind::kAllReduce:
         count(Phase::kReduceScatter, all - own, (ranks_ - 1) * own);
         count(Phase::kAllGather, (ranks_ - 1) * own, all - own);
+        if (between_) return combine_between_hosts(call, mine);
         return combine(call, 0, mine, outputs_);
       case CollectiveKind::kReduce:
         count(Phase::kReduceScatter, all - own, (ranks_ - 1) * own);
@@ -296,6 +291,9 @@ class SharedCollectives final : public HostCollectives {
   // This rank's of `count` elements; slices of two ranks share no cache line
   // where arrays begin at one.
   Range slice(std::size_t count, Dtype dtype) const {
+    if (between_ && count * size_of(dtype) <= one_owner_bytes_) {
+      return {0, rank_ == 0 ? count : 0};
+    }
     const std::size_t per_line = kLine / size_of(dtype);
     const std::size_t lines = (count + per_line - 1) / per_line;
     const Range mine = share({0, lines}, ranks_, rank_);
@@ -324,7 +322,7 @@ class SharedCollectives final : public HostCollectives {
     journal_.reduce(
         {Phase::kReduceScatter, 0, rank_}, kNone, (ranks_ - 1) * bytes, [&] {
           if (call.op == ReduceOp::kAvg) {
-            average(call, range.count);
+            average_tree(targets_, operands_, range.count, call.dtype);
           } else {
             reduce_tree(targets_.data(), targets_.size(), operands_.data(),
                         ranks_, range.count, call.dtype, call.op);
@@ -332,24 +330,15 @@ class SharedCollectives final : public HostCollectives {
         });
   }
 
-  // Into the first target, block by block, divided there while it is in the
-  // cache, and from there to the others.
-  void average(const Collective& call, std::size_t count) {
-    constexpr std::size_t kElements = 4096;
-    std::vector<const void*> operands = operands_;
-    for (std::size_t begin = 0; begin < count; begin += kElements) {
-      const std::size_t length = std::min(kElements, count - begin);
-      const std::size_t skip = bytes_of(call, begin);
-      for (std::size_t r = 0; r < ranks_; ++r) {
-        operands[r] = static_cast<const std::byte*>(operands_[r]) + skip;
-      }
-      auto* first = static_cast<std::byte*>(targets_[0]) + skip;
-      reduce_tree(first, operands.data(), ranks_, length, call.dtype, call.op);
-      scale(first, length, call.dtype, 1.0 / size());
-      for (std::size_t t = 1; t < targets_.size(); ++t) {
-        std::memcpy(static_cast<std::byte*>(targets_[t]) + skip, first,
-                    bytes_of(call, length));
-      }
+  // This host's sum into this rank's own output; there it becomes the sum of
+  // all hosts, and then everybody's.
+  void combine_between_hosts(const Collective& call, Range mine) {
+    combine(call, 0, mine, {&outputs_[rank_], 1});
+    std::byte* own = outputs_[rank_] + bytes_of(call, mine.begin);
+    between_(own, mine.count, call);
+    for (std::byte* theirs : outputs_) {
+      copy(theirs + bytes_of(call, mine.begin), own,
+           bytes_of(call, mine.count));
     }
   }
 
@@ -371,9 +360,12 @@ class SharedCollectives final : public HostCollectives {
   Journal journal_;
   HostMemory own_memory_;  // ends with this; memory_ may be common to several
   SharedBoard board_;
-  std::size_t block_bytes_, small_bytes_;
-  Buffer stage_;
-  Addresses stages_;
+  BetweenHosts between_;
+  std::size_t small_bytes_;
+  // Between hosts: up to here one rank of a host talks to the others for all,
+  // since what counts is the number of messages.
+  std::size_t one_owner_bytes_;
+  SharedStage stage_;
   // Of the call under way.
   Addresses inputs_, outputs_;
   std::vector<const void*> operands_;
@@ -385,9 +377,9 @@ class SharedCollectives final : public HostCollectives {
 
 std::unique_ptr<HostCollectives> make_shared_collectives(
     std::unique_ptr<Transport> transport, const CommunicatorOptions& options,
-    std::shared_ptr<Ledger> ledger) {
+    std::shared_ptr<Ledger> ledger, BetweenHosts between) {
   const std::vector<int> ranks = transport->host_ranks();
-  if (ranks.size() != static_cast<std::size_t>(transport->size())) {
+  if (!between && ranks.size() != static_cast<std::size_t>(transport->size())) {
     throw Error(fmt::format(
         "shared: expected all ranks on one host; rank {} shares memory with "
         "{} of {} ranks",
@@ -396,7 +388,8 @@ std::unique_ptr<HostCollectives> make_shared_collectives(
   std::shared_ptr<HostMemory> memory = options.memory;
   if (!memory) memory = std::make_shared<HostMemory>(ranks, transport->rank());
   return std::make_unique<SharedCollectives>(
-      std::move(transport), std::move(memory), options, std::move(ledger));
+      std::move(transport), std::move(memory), options, std::move(ledger),
+      std::move(between));
 }
 
 }  // namespace ringlet

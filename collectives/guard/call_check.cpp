@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <tuple>
 #include <type_traits>
 
-#include "kernels/runtime/check.h"
+#include "collectives/host_groups.h"
 
 namespace ringlet {
 namespace {
@@ -31,18 +31,11 @@ struct CallCheck::Summary {
 
 CallCheck::CallCheck(HostMemory& memory, Transport& transport, int spins)
     : memory_(memory), transport_(transport), board_(memory, transport, spins) {
-  const int leader = memory.job_rank(kFirst);
-  std::vector<int> of(static_cast<std::size_t>(transport.size()), leader);
-  std::vector<Transport::RequestPtr> requests;
-  for (int rank = 0; rank < transport.size(); ++rank) {
-    if (rank == transport.rank()) continue;
-    requests.push_back(transport.irecv(
-        rank, &of[static_cast<std::size_t>(rank)], sizeof(int)));
-    requests.push_back(transport.isend(rank, &leader, sizeof leader));
+  std::vector<int> host;
+  for (int r = 0; r < memory.size(); ++r) host.push_back(memory.job_rank(r));
+  for (const auto& ranks : group_by_host(transport, host)) {
+    leaders_.push_back(ranks.front());
   }
-  for (const auto& request : requests) transport.wait(*request);
-  const std::set<int> distinct(of.begin(), of.end());
-  leaders_.assign(distinct.begin(), distinct.end());
 }
 
 void CallCheck::agree_on(const Collective& call) {

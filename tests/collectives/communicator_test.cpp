@@ -42,6 +42,64 @@ TEST_CASE("every algorithm over threads conforms", "[slow]") {
   }
 }
 
+TEST_CASE("hierarchical conforms whatever hosts its ranks are on", "[slow]") {
+  const auto [ranks, per_host] = GENERATE(table<int, int>(
+      {{3, 1}, {4, 2}, {6, 2}, {6, 3}, {8, 4}, {3, 3}, {1, 1}}));
+  const CommunicatorOptions options = {
+      .slice_bytes = static_cast<std::size_t>(GENERATE(64, 4096))};
+  const Arrays arrays = GENERATE(Arrays::kPrivate, Arrays::kAllocated);
+  CAPTURE(ranks, per_host, options.slice_bytes);
+  ThreadWorld world(ranks, per_host);
+  spawn_transports(world, [&](std::unique_ptr<Transport> transport) {
+    check_conformance(*make_algorithm_communicator(
+                          "hierarchical", std::move(transport), options),
+                      options.slice_bytes, arrays);
+  });
+}
+
+// One host's ranks have their arrays in shared memory, the others' do not.
+TEST_CASE("hosts may hold what they reduce in different memory") {
+  const CommunicatorOptions options = {.slice_bytes = 1024};
+  constexpr std::size_t kCount = 20011;
+  ThreadWorld world(6, 2);
+  spawn_transports(world, [&](std::unique_ptr<Transport> transport) {
+    const auto communicator = make_algorithm_communicator(
+        "hierarchical", std::move(transport), options);
+    const Buffer shared = communicator->allocate(kCount * sizeof(float));
+    std::vector<float> own(kCount);
+    auto* data = communicator->rank() / 2 == 1
+                     ? reinterpret_cast<float*>(shared.data())
+                     : own.data();
+    for (int round = 1; round < 4; ++round) {
+      for (std::size_t i = 0; i < kCount; ++i) {
+        data[i] = static_cast<float>(i % 1000) * static_cast<float>(round);
+      }
+      communicator->all_reduce(data, kCount, Dtype::kF32, ReduceOp::kSum);
+      for (std::size_t i = 0; i < kCount; ++i) {
+        const float sum =
+            6 * static_cast<float>(i % 1000) * static_cast<float>(round);
+        RINGLET_CHECK(data[i] == sum, "element {} is {}", i, data[i]);
+      }
+    }
+  });
+}
+
+TEST_CASE("hierarchical refuses hosts with different numbers of ranks") {
+  ThreadWorld world(5, 2);
+  std::atomic<int> refused = 0;
+  spawn_transports(world, [&](std::unique_ptr<Transport> transport) {
+    try {
+      make_algorithm_communicator("hierarchical", std::move(transport));
+    } catch (const Error& error) {
+      refused +=
+          error.what() == std::string(
+                              "hierarchical: expected the same number of ranks "
+                              "on each host; rank 0's has 2, rank 4's has 1");
+    }
+  });
+  CHECK(refused == 5);
+}
+
 TEST_CASE("every schedule keeps MPI's rules where ranks run apart", "[slow]") {
   const std::string algorithm = GENERATE(from_range(schedule_names()));
   const CommunicatorOptions options = {.slice_bytes = 256, .window = 2};
