@@ -87,25 +87,40 @@ AlgorithmTable::AlgorithmTable(std::vector<AlgorithmChoice> choices,
   }
 }
 
-const AlgorithmTable& AlgorithmTable::built_in(bool shared) {
-  static const AlgorithmTable memory({{1, 0, "shared"}}, "the built-in table");
-  if (shared) return memory;
+const AlgorithmTable& AlgorithmTable::built_in(Place place) {
+  constexpr const char* kName = "the built-in table";
   constexpr std::size_t kKiB = 1 << 10, kMiB = 1 << 20;
-  static const AlgorithmTable table({{1, 0, "mpi"},
-                                     {2, 0, "mpi"},
-                                     {2, 16 * kMiB, "ring", 256 * kKiB},
-                                     {2, 32 * kMiB, "ring", kMiB},
-                                     {3, 0, "mpi"},
-                                     {3, 16 * kKiB, "recursive_doubling", kMiB},
-                                     {3, 128 * kKiB, "mpi"},
-                                     {3, 256 * kKiB, "ring", 256 * kKiB},
-                                     {3, 8 * kMiB, "ring", kMiB},
-                                     {4, 0, "mpi"},
-                                     {4, 16 * kMiB, "ring", kMiB},
-                                     {8, 0, "mpi"},
-                                     {8, 4 * kMiB, "ring", kMiB}},
-                                    "the built-in table");
-  return table;
+  static const AlgorithmTable memory({{1, 0, "shared"}}, kName);
+  static const AlgorithmTable hosts(
+      {{1, 0, "mpi"}, {1, kMiB, "ring", 256 * kKiB}}, kName);
+  static const AlgorithmTable hosts_of_several(
+      {{1, 0, "mpi"}, {1, kMiB, "hierarchical", kMiB}}, kName);
+  static const AlgorithmTable one_host(
+      {{1, 0, "mpi"},
+       {2, 0, "mpi"},
+       {2, 16 * kMiB, "ring", 256 * kKiB},
+       {2, 32 * kMiB, "ring", kMiB},
+       {3, 0, "mpi"},
+       {3, 16 * kKiB, "recursive_doubling", kMiB},
+       {3, 128 * kKiB, "mpi"},
+       {3, 256 * kKiB, "ring", 256 * kKiB},
+       {3, 8 * kMiB, "ring", kMiB},
+       {4, 0, "mpi"},
+       {4, 16 * kMiB, "ring", kMiB},
+       {8, 0, "mpi"},
+       {8, 4 * kMiB, "ring", kMiB}},
+      kName);
+  switch (place) {
+    case Place::kSharedMemory:
+      return memory;
+    case Place::kHosts:
+      return hosts;
+    case Place::kHostsOfSeveral:
+      return hosts_of_several;
+    case Place::kOneHost:
+      break;
+  }
+  return one_host;
 }
 
 AlgorithmTable AlgorithmTable::read(const std::filesystem::path& file) {

@@ -35,9 +35,12 @@ class AlgorithmTable {
   AlgorithmTable(std::vector<AlgorithmChoice> choices,
                  const std::string& source);
 
-  // What was found best on one host with two cores, under Open MPI 4.1: where
-  // ranks share memory, and where they send messages.
-  static const AlgorithmTable& built_in(bool shared);
+  // Where the ranks of a job are: on one host, with memory in common or not; on
+  // several hosts, one on each or as many on each.
+  enum class Place { kSharedMemory, kOneHost, kHosts, kHostsOfSeveral };
+  // What was found best on one host with two cores, and on four emulated ones
+  // with links of 1 Gbit/s, under Open MPI 4.1.
+  static const AlgorithmTable& built_in(Place place);
 
   // Throws Error with the file's name where it cannot be read or is no table.
   static AlgorithmTable read(const std::filesystem::path& file);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "collectives/algorithm_communicator.h"
+#include "collectives/hierarchical_collectives.h"
 #include "collectives/host_communicator.h"
 #include "collectives/ledger.h"
 #include "collectives/mpi_communicator.h"
@@ -28,7 +29,7 @@ class AutoCollectives final : public HostCollectives {
         overlapped_(make_algorithm_collectives("ring", make_mpi_transport(),
                                                options, ledger_)) {
     share_memory(options);
-    if (table == nullptr) table = &AlgorithmTable::built_in(bool{shared_});
+    if (table == nullptr) table = &AlgorithmTable::built_in(place_);
     const auto choices = table->for_ranks(mpi_->size());
     check_equal(choices);
     for (const AlgorithmChoice& choice : choices) {
@@ -54,7 +55,9 @@ class AutoCollectives final : public HostCollectives {
     return current == nullptr || current->cancel();
   }
   void set_urgent(bool urgent) override {
-    if (shared_) shared_->set_urgent(urgent);
+    for (const auto* back_end : {&shared_, &hierarchical_}) {
+      if (*back_end) (*back_end)->set_urgent(urgent);
+    }
     overlapped_->set_urgent(urgent);
     for (const auto& back_end : ours_) back_end->set_urgent(urgent);
   }
@@ -71,8 +74,9 @@ class AutoCollectives final : public HostCollectives {
   }
 
   Buffer allocate(std::size_t bytes) override {
-    return shared_ ? shared_->allocate(bytes)
-                   : HostCollectives::allocate(bytes);
+    if (shared_) return shared_->allocate(bytes);
+    if (hierarchical_) return hierarchical_->allocate(bytes);
+    return HostCollectives::allocate(bytes);
   }
 
   Ledger* ledger() override { return ledger_.get(); }
@@ -93,9 +97,18 @@ class AutoCollectives final : public HostCollectives {
     auto transport = make_mpi_transport();
     CommunicatorOptions own = options;
     own.memory = mpi_host_memory(*transport);
-    if (own.memory->size() < size()) return;  // several hosts
+    using Place = AlgorithmTable::Place;
+    const bool one_host = own.memory->size() == size();
     try {
-      shared_ = make_shared_collectives(std::move(transport), own, ledger_);
+      if (one_host) {
+        shared_ = make_shared_collectives(std::move(transport), own, ledger_);
+        place_ = Place::kSharedMemory;
+        return;
+      }
+      place_ = Place::kHosts;
+      hierarchical_ =
+          make_hierarchical_collectives(std::move(transport), own, ledger_);
+      if (own.memory->size() > 1) place_ = Place::kHostsOfSeveral;
     } catch (const Error& error) {
       if (rank() > 0) return;
       fmt::print(stderr, "ringlet: all-reduce by messages, since {}\n",
@@ -117,12 +130,13 @@ class AutoCollectives final : public HostCollectives {
   HostCollectives* back_end_of(const AlgorithmChoice& choice,
                                const CommunicatorOptions& options) {
     if (choice.algorithm == "mpi") return mpi_.get();
-    if (choice.algorithm == "shared") {
-      if (!shared_) {
-        throw Error(
-            "the table of algorithms has shared, which is not to be had");
-      }
-      return shared_.get();
+    const bool shared = choice.algorithm == "shared";
+    if (shared || choice.algorithm == "hierarchical") {
+      const auto& back_end = shared ? shared_ : hierarchical_;
+      if (back_end) return back_end.get();
+      throw Error(
+          fmt::format("the table of algorithms has {}, which is not to be had",
+                      choice.algorithm));
     }
     CommunicatorOptions own = options;
     own.slice_bytes = choice.slice_bytes;
@@ -147,7 +161,9 @@ class AutoCollectives final : public HostCollectives {
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   std::unique_ptr<HostCollectives> mpi_;
   std::unique_ptr<HostCollectives> overlapped_;
-  std::unique_ptr<HostCollectives> shared_;  // where ranks share memory
+  std::unique_ptr<HostCollectives> shared_;  // where all ranks share memory
+  std::unique_ptr<HostCollectives> hierarchical_;  // on several hosts
+  AlgorithmTable::Place place_ = AlgorithmTable::Place::kOneHost;
   std::vector<std::unique_ptr<HostCollectives>> ours_;
   std::vector<Row> rows_;  // by rising from_bytes, the first from 0 on
   std::atomic<HostCollectives*> under_way_ = nullptr;

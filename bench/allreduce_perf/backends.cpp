@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 
 #include "bench/peers/gloo_peer.h"
 #include "bench/peers/open_mpi_algorithm.h"
@@ -19,13 +20,18 @@ namespace {
 
 constexpr const char* kOthers[] = {"auto", "mpi", "mpi_communicator", "gloo"};
 
+constexpr std::string_view kGuard = "+guard";
+
 struct Spec {
+  bool guarded;
   std::string name;
   std::string argument;  // behind the colon
 
-  explicit Spec(const std::string& text)
-      : name(text.substr(0, text.find(':'))),
-        argument(text.substr(std::min(name.size() + 1, text.size()))) {}
+  explicit Spec(std::string text) : guarded(text.ends_with(kGuard)) {
+    if (guarded) text.resize(text.size() - kGuard.size());
+    name = text.substr(0, text.find(':'));
+    argument = text.substr(std::min(name.size() + 1, text.size()));
+  }
 
   bool ours() const {
     const auto& all = algorithm_names();
@@ -65,7 +71,7 @@ int algorithm_of(const Spec& spec) {
 std::string backend_help() {
   return fmt::format(
       "{} (with :SLICE, as ring:1M), {} (with :N, Open MPI's "
-      "algorithm N)",
+      "algorithm N); with +guard behind it, checked and watched as in training",
       fmt::join(algorithm_names(), ", "), fmt::join(kOthers, ", "));
 }
 
@@ -77,6 +83,13 @@ void check_backend(const std::string& text) {
   if (!known) {
     throw Error(fmt::format("--backends: unknown '{}', expected {}", text,
                             backend_help()));
+  }
+  const bool foreign = spec.name == "gloo" || algorithm_of(spec) > 0;
+  if (spec.guarded && foreign) {
+    throw Error(
+        fmt::format("--backends: '{}' goes past our guard, expected auto, one "
+                    "of ours, or mpi before {}",
+                    text, kGuard));
   }
   if (spec.argument.empty()) return;
   if (spec.ours()) {
@@ -110,9 +123,12 @@ void prepare_backends(const std::vector<std::string>& specs) {
 std::unique_ptr<Communicator> make_backend(const std::string& text,
                                            const PerfOptions& options) {
   const Spec spec(text);
-  if (spec.name == "mpi") return std::make_unique<BareMpi>(algorithm_of(spec));
+  if (spec.name == "mpi" && !spec.guarded) {
+    return std::make_unique<BareMpi>(algorithm_of(spec));
+  }
   if (spec.name == "gloo") return make_gloo_peer();
   CommunicatorOptions communicator;
+  if (!spec.guarded) communicator.guard.reset();
   communicator.algorithm_table = options.comm_table;
   if (!spec.argument.empty()) {
     communicator.slice_bytes = parse_bytes(spec.argument);

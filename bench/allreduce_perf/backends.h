@@ -11,11 +11,13 @@ namespace ringlet {
 
 // What can be measured: a name, and what some can be given behind a colon.
 //   ring, naive, tree, recursive_doubling, ordered[:SLICE]  ours, over MPI
+//   shared, hierarchical                                    by shared memory
 //   auto                                                    by the table
 //   mpi                   MPI's own, without a line of ours around the call
 //   mpi:N                 Open MPI's tuned all-reduce algorithm N, 1 to 6
 //   mpi_communicator      MPI's own through our interface: what that costs
 //   gloo                  Gloo's all-reduce over TCP on this host
+//   auto+guard, ...       the same with a guard, as in training
 std::string backend_help();
 
 // Throws Error where `spec` is none of them.

@@ -93,7 +93,7 @@ Sweep::Sweep(const PerfOptions& options)
   for (const std::string& backend : options.backends) {
     backends_.push_back(make_backend(backend, options));
   }
-  if (options.registered) allocator_ = make_communicator("shared");
+  if (options.registered) allocator_ = make_communicator("auto");
   const auto allocate = [&] {
     return allocator_ ? allocator_->allocate(options.max_bytes)
                       : Buffer::allocate(options.max_bytes, options.pages);

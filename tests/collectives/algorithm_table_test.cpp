@@ -30,9 +30,11 @@ TEST_CASE("other numbers of ranks take the row below, or the first") {
 }
 
 TEST_CASE("the built-in table has a choice for every world") {
-  const bool shared = GENERATE(false, true);
+  using Place = AlgorithmTable::Place;
+  const Place place = GENERATE(Place::kSharedMemory, Place::kOneHost,
+                               Place::kHosts, Place::kHostsOfSeveral);
   for (int ranks = 1; ranks <= 9; ++ranks) {
-    const Choices choices = AlgorithmTable::built_in(shared).for_ranks(ranks);
+    const Choices choices = AlgorithmTable::built_in(place).for_ranks(ranks);
     CHECK(choices.front().from_bytes == 0);
     CHECK(choices.front().ranks <= ranks);
   }
