@@ -1,6 +1,6 @@
 // A program for faults: under mpirun, all-reduces of two buckets per step, as
 // training makes them, whose sums every rank checks. What one rank does to the
-// others is the back end's to say; bench/fault_table runs it.
+// others is the back end's to say; bench/faults.py runs it.
 //
 //   mpirun -np 3 fault_loop ring --fault rank=1,op=all_reduce#40,kind=stop
 //

@@ -1,5 +1,5 @@
 /* The loop of fault_loop as it looks with MPI alone: what plain MPI_Allreduce
-   makes of the same faults. bench/fault_table runs it.
+   makes of the same faults. bench/faults.py runs it.
 
      mpirun -np 3 mpi_faults KIND RANK STEP [STEPS]
 

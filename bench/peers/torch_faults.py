@@ -1,5 +1,5 @@
-"""The loop of fault_loop with PyTorch's collectives over Gloo. Run by
-bench/fault_table: torch_faults.py KIND RANK STEP [STEPS], one process per rank,
+"""The loop of fault_loop with PyTorch's collectives over Gloo. Run
+by bench/faults.py: torch_faults.py KIND RANK STEP [STEPS], one process per rank,
 with MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE in the environment.
 
 Exit status 4: a wrong sum."""

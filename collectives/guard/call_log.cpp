@@ -137,10 +137,8 @@ void CallLog::end() {
 
 void CallLog::fail() { memory_->failed = true; }
 void CallLog::finish() { memory_->ended = true; }
-void CallLog::mark_ending(bool told) {
-  memory_->told = told;
-  memory_->ending = true;
-}
+void CallLog::mark_ending() { memory_->ending = true; }
+void CallLog::mark_told() { memory_->told = true; }
 
 void CallLog::set_training_step(std::int64_t step) {
   memory_->training_step.store(step, kRelaxed);

@@ -63,7 +63,8 @@ class CallLog {
   void end();
   void fail();
   void finish();
-  void mark_ending(bool told);
+  void mark_ending();
+  void mark_told();
   void set_training_step(std::int64_t step);
   void beat(int waiting_for);
   // Goes on in other memory.

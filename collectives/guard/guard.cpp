@@ -43,8 +43,7 @@ class GuardedCollectives final : public ForwardingCollectives {
 
   ~GuardedCollectives() override {
     if (!unwinding_) return;
-    log_.mark_ending(true);
-    if (check_) check_->give_up();
+    give_up();
   }
 
   void run(const Collective& call) override {
@@ -74,11 +73,8 @@ class GuardedCollectives final : public ForwardingCollectives {
   }
 
   bool cancel() noexcept override {
-    log_.mark_ending(true);
-    if (check_) {
-      check_->cancel();
-      check_->give_up();
-    }
+    if (check_) check_->cancel();
+    give_up();
     return inner().cancel();
   }
   void set_urgent(bool urgent) override {
@@ -110,6 +106,13 @@ class GuardedCollectives final : public ForwardingCollectives {
   }
 
  private:
+  // After an error, of which this rank itself has to speak.
+  void give_up() noexcept {
+    log_.mark_told();
+    log_.mark_ending();
+    if (check_) check_->give_up();
+  }
+
   // Where ranks cannot map each other's memory, each has its own.
   CallLog share_logs() {
     memory_ = std::make_unique<HostMemory>(control_->host_ranks(), rank());

@@ -20,7 +20,9 @@ namespace ringlet {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
-// For what ends a job where a rank is gone: the launcher is usually faster.
+// Until a rank that waits looks how the others are.
+constexpr double kSecondsToLook = 0.3;
+// Until the job ends where one is gone: the launcher is usually faster.
 constexpr double kSecondsWithoutRank = 3;
 // For the one that speaks, until the others end the job without a word.
 constexpr double kGrace = 2;
@@ -76,7 +78,7 @@ class Watchdog::Watch {
     const std::int64_t now = host_now();
     const double waited = 1e-9 * static_cast<double>(now - own.last.begin);
     if (waited < std::min({options_.warn_seconds, options_.timeout_seconds,
-                           kSecondsWithoutRank})) {
+                           kSecondsToLook})) {
       return;
     }
     const std::vector<RankReport> reports = report();
@@ -90,6 +92,8 @@ class Watchdog::Watch {
     });
     if (waited >= timeout + (mine ? 0 : kGrace)) {
       end(mine, "hang: " + found.text, found.advice, kHangStatus);
+    } else if (mine && found.gone) {
+      tell("a rank is gone: " + found.text, found.advice);
     } else if (mine && waited >= options_.warn_seconds &&
                warned_ != own.last.number) {
       warned_ = own.last.number;
@@ -130,18 +134,20 @@ class Watchdog::Watch {
 
   void end(bool speak, const std::string& verdict, const std::string& advice,
            int status) {
-    ranks_[self_].mark_ending(speak);
-    if (speak) {
-      const std::string card = crash_card(verdict, advice, ranks_);
-      if (options_.run.empty()) {
-        say(fmt::format("{}\nringlet: {}\n", card, verdict));
-      } else {
-        const std::string path = crash_card_path(options_.run);
-        std::ofstream(path) << card;
-        say(fmt::format("ringlet: {}; more in {}\n", verdict, path));
-      }
-    }
+    if (speak) tell(verdict, advice);
+    ranks_[self_].mark_ending();
     options_.end(status);
+  }
+
+  void tell(const std::string& verdict, const std::string& advice) {
+    ranks_[self_].mark_told();
+    const std::string card = crash_card(verdict, advice, ranks_);
+    if (options_.run.empty()) {
+      return say(fmt::format("{}\nringlet: {}\n", card, verdict));
+    }
+    const std::string path = crash_card_path(options_.run);
+    std::ofstream(path) << card;
+    say(fmt::format("ringlet: {}; more in {}\n", verdict, path));
   }
 
   std::vector<CallLog> ranks_;
