@@ -7,7 +7,7 @@ installed), and prints the table of docs/errors.md. Fails where one of ours does
 not end as it should: in time, with its status, naming the rank, and with
 nothing left.
 
---full       also stops a random rank at 20 random points (the seed is printed)
+--full       also stops a random rank at 20 random moments (the seed is printed)
 """
 import argparse
 import dataclasses
@@ -78,9 +78,8 @@ class Outcome:
                  if re.search("rror|signal|exit", line)]
         return (ours or other or [""])[0]
 
-    @property
-    def names_rank(self):
-        return re.search(rf"\brank {GUILTY}\b", self.errors) is not None
+    def names(self, rank):
+        return re.search(rf"\brank {rank}\b", self.errors) is not None
 
 
 def processes_with(mark):
@@ -173,10 +172,9 @@ def mpirun(*command):
             str(ROOT / "scripts" / "env"), str(RANKS), *map(str, command)]
 
 
-def run_ours(backend, kind, build, options=(), where=None):
-    """fault_loop with the fault; `where` is rank and call, by default STEP's
-    first."""
-    rank, call = where or (GUILTY, 2 * STEP - 1)
+def run_ours(backend, kind, build, options=()):
+    """fault_loop with the fault, in the first call of STEP."""
+    rank, call = GUILTY, 2 * STEP - 1
     with tempfile.TemporaryDirectory() as folder:
         command = [build / "bin" / "fault_loop", backend, "--run", "run",
                    "--timeout", TIMEOUT]
@@ -237,12 +235,12 @@ def failing(kind, outcome):
     return "; ".join(reasons)
 
 
-def cell(outcome):
+def cell(outcome, rank=GUILTY):
     if outcome.status is None:
         return f"**hangs** (cut after {CUT} s)"
     text = ("goes on" if outcome.status == 0 else
             "**wrong sum**" if outcome.status == WRONG_SUM else
-            "rank named" if outcome.names_rank else "rank not named")
+            "rank named" if outcome.names(rank) else "rank not named")
     if outcome.status:
         text += f", {outcome.seconds:.1f} s, {outcome.status}"
     if outcome.processes or outcome.memory:
@@ -286,21 +284,33 @@ def print_table(backends, kinds, build, others):
 
 
 def stop_anywhere(backends, build, points):
+    """SIGSTOP from outside, wherever the rank is just then."""
     seed = random.randrange(1 << 30)
-    print(f"\nSIGSTOP at {points} random points, seed {seed}:\n")
+    print(f"\nSIGSTOP at {points} random moments, seed {seed}:\n")
     choose = random.Random(seed)
     failures = []
     for i in range(points):
         backend = backends[i % len(backends)]
-        rank, call = choose.randrange(RANKS), choose.randrange(1, 101)
-        outcome = run_ours(backend, "stop", build, where=(rank, call))
-        named = re.search(rf"for rank {rank}, which .* is stopped",
-                          outcome.message)
+        rank, seconds = choose.randrange(RANKS), choose.uniform(0.8, 2.5)
+        job = Job([(mpirun(build / "bin" / "fault_loop", backend, "--timeout",
+                           TIMEOUT, "--steps", 100000), {})])
+        time.sleep(seconds)
+        mine = f"OMPI_COMM_WORLD_RANK={rank}\0"
+        stopped, = [p for p in processes_with(job.mark)
+                    if mine in pathlib.Path(f"/proc/{p}/environ").read_text()]
+        os.kill(stopped, signal.SIGSTOP)
+        job.fault = time.monotonic()
+        outcome = job.outcome()
+        named = re.search(rf"for rank {rank}, which .*{stopped} on .* is "
+                          r"stopped", outcome.errors)
         right = outcome.status == HANG and named and not outcome.processes
-        print(f"- {backend}, rank {rank}, call {call}: "
-              f"{cell(outcome)}{'' if right else ' WRONG'}", flush=True)
+        where = re.search(r"which (has not come to it|is in it)",
+                          outcome.errors)
+        print(f"- {backend}, rank {rank}, which "
+              f"{where[1] if where else 'is not named'}: "
+              f"{cell(outcome, rank)}{'' if right else ' WRONG'}", flush=True)
         if not right:
-            failures.append(f"{backend}, rank {rank}, call {call}:\n"
+            failures.append(f"{backend}, rank {rank}, after {seconds:.2f} s:\n"
                             f"{outcome.errors}")
     return failures
 

@@ -77,8 +77,11 @@ void end_job(const char* program, const std::exception& error) {
   constexpr milliseconds kHeadStart{100}, kLongest{1000}, kWait{2000};
   const LaunchInfo self = self_or_first();
   const bool shared = dynamic_cast<const SharedError*>(&error) != nullptr;
-  // Of a rank that waited for one with an error of its own, which says it.
-  const bool consequence = dynamic_cast<const Cancelled*>(&error) != nullptr;
+  const bool mismatch = dynamic_cast<const MismatchError*>(&error) != nullptr;
+  // What another rank says: one with an error of its own, for which this one
+  // has waited, or the first of those that all have the same.
+  const bool consequence = dynamic_cast<const Cancelled*>(&error) != nullptr ||
+                           (mismatch && self.rank > 0);
   if ((shared && self.rank > 0) || consequence) {
     std::this_thread::sleep_for(kWait);
   }
@@ -89,7 +92,6 @@ void end_job(const char* program, const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", program, error.what());
   }
   std::fflush(nullptr);
-  const bool mismatch = dynamic_cast<const MismatchError*>(&error) != nullptr;
   abort_job(mismatch ? kMismatchStatus : 1);
 }
 

@@ -22,7 +22,8 @@ class SharedError : public Error {
 // that failed. The action must not communicate.
 void agree(Communicator& communicator, const std::function<void()>& action);
 
-// Prints the error once for the whole job, then ends all ranks with status 1.
+// Prints the error once for the whole job, then ends all ranks with status 1,
+// or that of a mismatch (watchdog.h).
 // An error that every rank has is rank 0's to print, and the others wait until
 // it has; one that a rank has alone is its own, but should several fail
 // together the lowest comes first, and ends the others while they wait. That a
