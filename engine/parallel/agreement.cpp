@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -75,6 +76,8 @@ void agree(Communicator& communicator, const std::function<void()>& action) {
 void end_job(const char* program, const std::exception& error) {
   using std::chrono::milliseconds;
   constexpr milliseconds kHeadStart{100}, kLongest{1000}, kWait{2000};
+  // Who is asked to end meanwhile has nothing to add.
+  std::signal(SIGTERM, SIG_DFL);
   const LaunchInfo self = self_or_first();
   const bool shared = dynamic_cast<const SharedError*>(&error) != nullptr;
   const bool mismatch = dynamic_cast<const MismatchError*>(&error) != nullptr;

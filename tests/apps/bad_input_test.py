@@ -54,7 +54,8 @@ class CommandTest(job.JobTest):
                                       "multistep,cosine,onecycle}"),
                 ("--augment maybe", "--augment: maybe not in {on,off}"),
                 ("--comm nccl", "--comm: nccl not in {solo,auto,mpi,ring,naive,"
-                                "tree,recursive_doubling,ordered,shared}")):
+                                "tree,recursive_doubling,ordered,shared,"
+                                "hierarchical}")):
             with self.subTest(arguments):
                 self.assert_refused(
                     rf"ringlet: {re.escape(message)}.*; see ringlet train "

@@ -298,10 +298,11 @@ TEST_CASE("calls that cannot be meant are refused") {
     RINGLET_CHECK(message.find("avg of i32") != std::string::npos,
                   "an average of integers gave '{}'", message);
   });
-  CHECK_THROWS_WITH(spawn_ranks(
-                        1, [](Communicator&) {}, {}, "rign"),
-                    "unknown all-reduce algorithm 'rign', expected ring, "
-                    "naive, tree, recursive_doubling, ordered, shared");
+  CHECK_THROWS_WITH(
+      spawn_ranks(
+          1, [](Communicator&) {}, {}, "rign"),
+      "unknown all-reduce algorithm 'rign', expected ring, "
+      "naive, tree, recursive_doubling, ordered, shared, hierarchical");
 }
 
 TEST_CASE("the options of a ring are checked") {
@@ -319,7 +320,7 @@ TEST_CASE("make_communicator names what it knows, and refuses solo to a job") {
   CHECK_THROWS_WITH(
       make_communicator("rign"),
       "unknown communicator 'rign', expected solo, auto, mpi, ring, "
-      "naive, tree, recursive_doubling, ordered, shared");
+      "naive, tree, recursive_doubling, ordered, shared, hierarchical");
   setenv("OMPI_COMM_WORLD_RANK", "1", 1);
   setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   CHECK_THROWS_WITH(make_communicator("solo"),
