@@ -2,7 +2,10 @@
 
 #include <charconv>
 #include <climits>
+#include <cstdio>
 #include <cstring>
+#include <sstream>
+#include <string>
 
 #include "kernels/runtime/check.h"
 
@@ -42,6 +45,32 @@ int number(const Lookup& variable, const char* name, int least, int most) {
   return value;
 }
 
+// Of "2(x3),1", tasks on the first, second, ... node: those on `node`, from 0;
+// 0 where the text says nothing of it.
+int tasks_on_node(const std::string& text, int node) {
+  std::istringstream parts(text);
+  std::string part;
+  int next = 0;
+  while (std::getline(parts, part, ',')) {
+    int tasks = 0, nodes = 1;
+    if (std::sscanf(part.c_str(), "%d(x%d)", &tasks, &nodes) < 1) return 0;
+    next += nodes;
+    if (node < next) return tasks;
+  }
+  return 0;
+}
+
+// Slurm gives the rank on a node, but not how many there are on this one.
+void take_slurm_node(const Lookup& variable, LaunchInfo& info) {
+  const char* tasks = variable("SLURM_STEP_TASKS_PER_NODE");
+  if (!tasks || !variable("SLURM_NODEID") || !variable("SLURM_LOCALID")) return;
+  const int node = number(variable, "SLURM_NODEID", 0, INT_MAX);
+  const int local_size = tasks_on_node(tasks, node);
+  if (local_size < 1 || local_size > info.size) return;
+  info.local_size = local_size;
+  info.local_rank = number(variable, "SLURM_LOCALID", 0, local_size - 1);
+}
+
 }  // namespace
 
 LaunchInfo launch_info_from(const Lookup& variable) {
@@ -57,6 +86,7 @@ LaunchInfo launch_info_from(const Lookup& variable) {
       info.local_rank =
           number(variable, names.local_rank, 0, info.local_size - 1);
     }
+    if (info.launcher == "Slurm") take_slurm_node(variable, info);
     return info;
   }
   return {};

@@ -18,7 +18,8 @@ struct LaunchInfo {
 
 // What the launcher's environment says: Open MPI's mpirun, then PMI (MPICH and
 // its relatives), then a Slurm step; one process alone otherwise. Local rank
-// and size stay 0 and 1 where the launcher does not give both. Throws Error
+// and size stay 0 and 1 where the launcher does not give both; once MPI runs,
+// what MPI says of them counts (mpi_scope.h). Throws Error
 // naming a variable that is not a number in its range. `variable` is getenv, or
 // a test's.
 LaunchInfo launch_info_from(

@@ -113,12 +113,15 @@ class Watchdog::Watch {
     end(mine && dead.gone, dead.text, dead.advice, kTerminatedStatus);
   }
 
+  // A log that is not begun yet is of a rank that is about to.
   std::vector<RankReport> report() const {
     std::vector<RankReport> reports;
     for (const CallLog& log : ranks_) {
-      const RankRecord record = log.rank();
-      reports.push_back(
-          {record, state_of_process(record.process, record.process_start)});
+      RankReport& rank = reports.emplace_back();
+      if (!log.started()) continue;
+      rank.record = log.rank();
+      rank.process =
+          state_of_process(rank.record.process, rank.record.process_start);
     }
     return reports;
   }

@@ -44,6 +44,29 @@ TEST_CASE("each launcher's variables are understood") {
         LaunchInfo{.rank = 2, .size = 3, .launcher = "Slurm"});
 }
 
+TEST_CASE("where a Slurm step has its ranks") {
+  const auto local_on = [](const char* tasks, const char* node,
+                           const char* local) {
+    const LaunchInfo info = launched_with({{"SLURM_PROCID", "2"},
+                                           {"SLURM_STEP_NUM_TASKS", "9"},
+                                           {"SLURM_STEP_TASKS_PER_NODE", tasks},
+                                           {"SLURM_NODEID", node},
+                                           {"SLURM_LOCALID", local}});
+    return std::pair(info.local_rank, info.local_size);
+  };
+  CHECK(local_on("2(x4),1", "0", "1") == std::pair(1, 2));
+  CHECK(local_on("2(x4),1", "3", "0") == std::pair(0, 2));
+  CHECK(local_on("2(x4),1", "4", "0") == std::pair(0, 1));
+  CHECK(local_on("9", "0", "8") == std::pair(8, 9));
+  CHECK(local_on("3,3(x2)", "2", "2") == std::pair(2, 3));
+  // What says nothing of this node.
+  CHECK(local_on("3,3", "2", "0") == std::pair(0, 1));
+  CHECK(local_on("", "0", "0") == std::pair(0, 1));
+  CHECK_THROWS_WITH(local_on("2(x4),1", "4", "1"),
+                    ContainsSubstring("SLURM_LOCALID is '1', expected a number "
+                                      "from 0 to 0"));
+}
+
 TEST_CASE("a variable that makes no sense is named") {
   const auto with = [](const char* rank, const char* size) {
     return launched_with(
