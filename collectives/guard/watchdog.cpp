@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds kTick{100};
 constexpr double kSecondsToLook = 0.3;
 // Until the job ends where one is gone: the launcher is usually faster.
 constexpr double kSecondsWithoutRank = 3;
-// For the one that speaks, until the others end the job without a word.
+// For the one that knows most to speak, until the others end the job.
 constexpr double kGrace = 2;
 
 std::atomic<bool> terminating = false;
@@ -90,7 +90,10 @@ class Watchdog::Watch {
       return rank.record.in_call() && can_speak(rank, now) &&
              rank.record.last.number == own.last.number;
     });
-    if (waited >= timeout + (mine ? 0 : kGrace)) {
+    // Where it is a rank of another host, that host knows more.
+    const bool known = !found.guilty.empty() ||
+                       reports.size() == static_cast<std::size_t>(own.size);
+    if (waited >= timeout + (mine && known ? 0 : kGrace)) {
       end(mine, "hang: " + found.text, found.advice, kHangStatus);
     } else if (mine && found.gone) {
       tell("a rank is gone: " + found.text, found.advice);
