@@ -84,8 +84,11 @@ std::unique_ptr<Communicator> make_communicator(
   if (!options.fault.empty()) fault.emplace(parse_fault(options.fault));
   auto collectives = make_collectives(name, options, fault);
   if (options.guard) {
-    collectives = make_guarded_collectives(
-        std::move(collectives), make_mpi_transport(), *options.guard);
+    auto control = make_mpi_transport();
+    auto watch = mpi_allows_threads() ? make_mpi_transport() : nullptr;
+    collectives =
+        make_guarded_collectives(std::move(collectives), std::move(control),
+                                 std::move(watch), *options.guard);
   }
   if (fault) collectives = fault->around(std::move(collectives));
   return std::make_unique<HostCommunicator>(std::move(collectives));

@@ -43,6 +43,8 @@ class HostMemory {
   // As the job counts the rank `of` (0 .. size()-1).
   int job_rank(int of) const { return ranks_[static_cast<std::size_t>(of)]; }
   int size() const { return static_cast<int>(ranks_.size()); }
+  // All of them, as the job counts.
+  const std::vector<int>& ranks() const { return ranks_; }
 
   // `bytes` of this rank's, set to 0, in a region that all of them make
   // together; the bytes may differ. It stays mapped as long as the HostMemory.

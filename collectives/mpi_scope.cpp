@@ -84,8 +84,17 @@ void check_same(const LaunchInfo& launched, const LaunchInfo& actual) {
       describe(launched), describe(actual)));
 }
 
-// What launch_info() answers while MPI runs.
+bool all_have_threads(int granted) {
+  int least = granted;
+  check_mpi(
+      MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD),
+      "MPI_Allreduce");
+  return least == MPI_THREAD_MULTIPLE;
+}
+
+// What launch_info() and mpi_allows_threads() answer while MPI runs.
 LaunchInfo info_while_running;
+bool threads_while_running = false;
 
 }  // namespace
 
@@ -93,8 +102,10 @@ MpiScope::MpiScope(const LaunchInfo& launched) {
   RINGLET_CHECK(gettid() == getpid(), "MPI must start on the main thread");
   let_mpi_yield(launched);
   info_while_running = launched;
+  const int level = launched.local_size < launched.size ? MPI_THREAD_MULTIPLE
+                                                        : MPI_THREAD_SERIALIZED;
   int granted = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &granted),
+  check_mpi(MPI_Init_thread(nullptr, nullptr, level, &granted),
             "MPI_Init_thread");
   check_thread_level(granted);
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
@@ -103,6 +114,7 @@ MpiScope::MpiScope(const LaunchInfo& launched) {
   actual.launcher = launched.launcher;
   check_same(launched, actual);
   info_while_running = actual;
+  threads_while_running = all_have_threads(granted);
 }
 
 MpiScope::~MpiScope() {
@@ -127,6 +139,8 @@ std::shared_ptr<MpiScope> start_mpi() {
 LaunchInfo launch_info() {
   return mpi_is_running() ? info_while_running : launch_info_from(&getenv);
 }
+
+bool mpi_allows_threads() { return threads_while_running; }
 
 void abort_job(int status) {
   std::fflush(nullptr);

@@ -46,6 +46,11 @@ std::shared_ptr<MpiScope> start_mpi();
 // so that a wrong option can be reported by one rank without starting MPI.
 LaunchInfo launch_info();
 
+// While MPI runs: whether all ranks may call it from several threads at a time.
+// That is asked for where there are several hosts, for the watchdogs to talk;
+// on one host MPI goes without the locks.
+bool mpi_allows_threads();
+
 // Ends all ranks of the job at once, with this exit status, from any thread.
 [[noreturn]] void abort_job(int status);
 

@@ -7,8 +7,6 @@
 #include <tuple>
 #include <type_traits>
 
-#include "collectives/host_groups.h"
-
 namespace ringlet {
 namespace {
 
@@ -29,13 +27,10 @@ struct CallCheck::Summary {
   Collective call, odd_call;
 };
 
-CallCheck::CallCheck(HostMemory& memory, Transport& transport, int spins)
+CallCheck::CallCheck(HostMemory& memory, Transport& transport,
+                     const std::vector<std::vector<int>>& hosts, int spins)
     : memory_(memory), transport_(transport), board_(memory, transport, spins) {
-  std::vector<int> host;
-  for (int r = 0; r < memory.size(); ++r) host.push_back(memory.job_rank(r));
-  for (const auto& ranks : group_by_host(transport, host)) {
-    leaders_.push_back(ranks.front());
-  }
+  for (const auto& ranks : hosts) leaders_.push_back(ranks.front());
 }
 
 void CallCheck::agree_on(const Collective& call) {

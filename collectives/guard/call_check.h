@@ -18,8 +18,10 @@ namespace ringlet {
 class CallCheck {
  public:
   // Collective. Of `memory`, which may hold this rank alone, and of `transport`
-  // over all ranks, it uses what it needs; both outlive it.
-  CallCheck(HostMemory& memory, Transport& transport, int spins);
+  // over all ranks, it uses what it needs; both outlive it. `hosts` are the
+  // ranks by host.
+  CallCheck(HostMemory& memory, Transport& transport,
+            const std::vector<std::vector<int>>& hosts, int spins);
 
   // Returns when all ranks have come to this call. Throws MismatchError on all
   // of them where they have come to different ones, and Cancelled where a rank

@@ -11,7 +11,6 @@
 #include <fstream>
 #include <new>
 
-#include "collectives/guard/process_state.h"
 #include "kernels/runtime/error.h"
 
 namespace ringlet {
@@ -58,20 +57,23 @@ struct CallLog::Memory {
   std::int32_t rank, size;
   std::int64_t process;
   std::uint64_t process_start;
-  std::int64_t wall_clock;
+  Time wall_clock;
   std::array<char, 64> host;
   std::array<char, 128> versions;
   alignas(64) Word begun;  // calls
+  Word agreed;
   Time training_step;
   std::atomic<bool> failed, ended, ending, told;
   alignas(64) Time heartbeat;
   std::atomic<std::int32_t> waiting_for;
-  alignas(64) std::array<Entry, kCalls> entries;
-};
+  Time seen;
+  std::atomic<ProcessState> process_then;
+};  // the entries follow
 
-CallLog::CallLog(std::byte* memory)
-    : memory_(std::launder(reinterpret_cast<Memory*>(memory))) {
-  static_assert(sizeof(Memory) <= kBytes && sizeof(Entry) == 64);
+CallLog::CallLog(std::byte* memory, std::size_t calls)
+    : memory_(std::launder(reinterpret_cast<Memory*>(memory))),
+      capacity_(calls) {
+  static_assert(sizeof(Memory) == kHeaderBytes && sizeof(Entry) == kCallBytes);
   static_assert(Word::is_always_lock_free);
 }
 
@@ -111,7 +113,8 @@ void CallLog::start(int rank, int size, const std::string& versions) {
 }
 
 CallLog::Entry& CallLog::entry_of(std::uint64_t number) const {
-  return memory_->entries[number % kCalls];
+  return std::launder(
+      reinterpret_cast<Entry*>(memory_ + 1))[number % capacity_];
 }
 
 void CallLog::begin(const Collective& call) {
@@ -128,6 +131,10 @@ void CallLog::begin(const Collective& call) {
   entry.begin.store(host_now(), kRelaxed);
   entry.end.store(0, kRelaxed);
   memory_->begun.store(number, std::memory_order_release);
+}
+
+void CallLog::agree() {
+  memory_->agreed.store(memory_->begun.load(kRelaxed), kRelaxed);
 }
 
 void CallLog::end() {
@@ -152,8 +159,57 @@ void CallLog::beat(int waiting_for) {
 void CallLog::move_to(std::byte* memory) {
   const auto* from = reinterpret_cast<const std::byte*>(memory_);
   std::memcpy(memory + sizeof(Word), from + sizeof(Word),
-              sizeof(Memory) - sizeof(Word));
-  *this = CallLog(memory);
+              kHeaderBytes + capacity_ * kCallBytes - sizeof(Word));
+  memory_ = CallLog(memory).memory_;
+  memory_->magic.store(kMagic, std::memory_order_release);
+}
+
+void CallLog::take(const CallLog& other, std::int64_t later, std::int64_t seen,
+                   ProcessState process) {
+  const Memory& from = *other.memory_;
+  if (!started()) {
+    memory_->rank = from.rank;
+    memory_->size = from.size;
+    memory_->process = from.process;
+    memory_->process_start = from.process_start;
+    memory_->host = from.host;
+    memory_->versions = from.versions;
+  }
+  const auto copy = [](auto& to, const auto& value) {
+    to.store(value.load(kRelaxed), kRelaxed);
+  };
+  const auto copy_time = [&](Time& to, const Time& time) {
+    const std::int64_t value = time.load(kRelaxed);
+    to.store(value == 0 ? 0 : value + later, kRelaxed);
+  };
+  const std::uint64_t begun = from.begun.load(std::memory_order_acquire);
+  const std::uint64_t most = std::min(capacity_, other.capacity_);
+  for (std::uint64_t n = begun > most ? begun - most : 0; n < begun; ++n) {
+    const Entry& entry = other.entry_of(n + 1);
+    Entry& own = entry_of(n + 1);
+    copy(own.count, entry.count);
+    copy(own.root, entry.root);
+    copy(own.tag, entry.tag);
+    copy(own.kind, entry.kind);
+    copy(own.dtype, entry.dtype);
+    copy(own.op, entry.op);
+    copy(own.overlapped, entry.overlapped);
+    copy(own.training_step, entry.training_step);
+    copy_time(own.begin, entry.begin);
+    copy_time(own.end, entry.end);
+  }
+  copy(memory_->agreed, from.agreed);
+  copy(memory_->training_step, from.training_step);
+  copy(memory_->failed, from.failed);
+  copy(memory_->ended, from.ended);
+  copy(memory_->ending, from.ending);
+  copy(memory_->told, from.told);
+  copy(memory_->waiting_for, from.waiting_for);
+  copy_time(memory_->heartbeat, from.heartbeat);
+  memory_->wall_clock.store(from.wall_clock.load(kRelaxed) - later, kRelaxed);
+  memory_->process_then.store(process, kRelaxed);
+  memory_->begun.store(begun, std::memory_order_release);
+  memory_->seen.store(seen, std::memory_order_release);
   memory_->magic.store(kMagic, std::memory_order_release);
 }
 
@@ -184,13 +240,16 @@ RankRecord CallLog::rank() const {
                     .versions = text_of(memory_->versions),
                     .wall_clock = memory_->wall_clock,
                     .last = {},
+                    .agreed = memory_->agreed,
                     .failed = memory_->failed,
                     .ended = memory_->ended,
                     .ending = memory_->ending,
                     .told = memory_->told,
                     .heartbeat = memory_->heartbeat,
                     .waiting_for = memory_->waiting_for,
-                    .training_step = memory_->training_step};
+                    .training_step = memory_->training_step,
+                    .seen = memory_->seen.load(std::memory_order_acquire),
+                    .process_then = memory_->process_then};
   const std::uint64_t begun = memory_->begun.load(std::memory_order_acquire);
   if (begun > 0) record.last = record_of(begun, entry_of(begun));
   return record;
@@ -199,7 +258,8 @@ RankRecord CallLog::rank() const {
 std::vector<CallRecord> CallLog::calls() const {
   std::vector<CallRecord> records;
   const std::uint64_t begun = memory_->begun.load(std::memory_order_acquire);
-  const std::uint64_t most = kCalls - 1;  // the next one may be in the making
+  const std::uint64_t most =
+      capacity_ - 1;  // the next one may be in the making
   for (std::uint64_t n = begun > most ? begun - most : 0; n < begun; ++n) {
     records.push_back(record_of(n + 1, entry_of(n + 1)));
   }

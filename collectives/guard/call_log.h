@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/guard/process_state.h"
 #include "kernels/runtime/buffer.h"
 
 namespace ringlet {
@@ -31,6 +32,7 @@ struct RankRecord {
   std::int64_t wall_clock = 0;  // ns since 1970, less host_now()
 
   CallRecord last;             // the newest call; number 0 before the first
+  std::uint64_t agreed = 0;    // the newest that all ranks have come to, surely
   bool failed = false;         // its last call has thrown
   bool ended = false;          // in good order
   bool ending = false;         // after an error, or by its watchdog
@@ -38,6 +40,8 @@ struct RankRecord {
   std::int64_t heartbeat = 0;  // when its watchdog last looked
   int waiting_for = -1;        // which rank, then; -1: none, or not known
   std::int64_t training_step = -1;
+  std::int64_t seen = 0;  // when another host saw it so; 0: it is of this host
+  ProcessState process_then = ProcessState::kRuns;  // what that host saw
 
   bool in_call() const { return last.number > 0 && last.end == 0 && !failed; }
 };
@@ -50,16 +54,19 @@ struct RankRecord {
 class CallLog {
  public:
   static constexpr std::size_t kCalls = 256;
-  static constexpr std::size_t kBytes = 512 + kCalls * 64;
+  static constexpr std::size_t kHeaderBytes = 384, kCallBytes = 64;
+  static constexpr std::size_t kBytes = kHeaderBytes + kCalls * kCallBytes;
 
-  // Over `memory`, kBytes that were zeros before start().
-  explicit CallLog(std::byte* memory);
+  // Over `memory`, kHeaderBytes and kCallBytes for each call, that were zeros
+  // before start() or take().
+  explicit CallLog(std::byte* memory, std::size_t calls = kCalls);
   // A file that a rank has left. Throws Error where it is none.
   static CallLog read(const std::string& path);
 
   // For its rank:
   void start(int rank, int size, const std::string& versions);
   void begin(const Collective& call);
+  void agree();  // all ranks have come to it
   void end();
   void fail();
   void finish();
@@ -69,6 +76,11 @@ class CallLog {
   void beat(int waiting_for);
   // Goes on in other memory.
   void move_to(std::byte* memory);
+
+  // For who keeps a copy, with fewer calls: takes what `other` says, its times
+  // as `later` ones, and what is known of the process at the time `seen`.
+  void take(const CallLog& other, std::int64_t later, std::int64_t seen,
+            ProcessState process);
 
   // For anybody; nothing where its rank has not started it.
   bool started() const;
@@ -83,6 +95,7 @@ class CallLog {
   Entry& entry_of(std::uint64_t number) const;
 
   Memory* memory_;
+  std::size_t capacity_;
   Buffer own_;  // of a log that was read
 };
 

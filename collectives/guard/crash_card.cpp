@@ -20,6 +20,8 @@ constexpr std::uint64_t kCallsShown = 6;
 constexpr std::int64_t kSecond = 1'000'000'000;
 // The same time for all: what two watchdogs may lie apart.
 constexpr std::int64_t kSameTime = kSecond / 4;
+// Longer than a host is silent in good order.
+constexpr std::int64_t kOldNews = 3 * kSecond;
 
 std::int64_t last_sign(const RankRecord& rank) {
   return rank.wall_clock +
@@ -69,27 +71,37 @@ std::string how_far(const RankRecord& rank, std::int64_t end) {
   return fmt::format("left {}, {} before", call, ago(rank.last.end));
 }
 
+// Of another host, which may have gone on since.
+std::string when_heard(const RankRecord& rank, std::int64_t end) {
+  const std::int64_t ago = end - rank.wall_clock - rank.seen;
+  if (rank.seen == 0 || ago < kOldNews) return "";
+  return fmt::format(" (as last heard of, {} before)", seconds(ago));
+}
+
 // One call: a line for what it is, on all ranks or on some, and below it who
-// has left it, who is in it, and who has not come.
+// has left it, who is in it, and who has not come, if that is known.
 std::string call_lines(std::uint64_t number,
-                       const std::vector<RankCalls>& ranks, std::int64_t end) {
+                       const std::vector<RankCalls>& ranks, bool agreed,
+                       std::int64_t end) {
   std::map<std::string, std::map<bool, Group>> by_call;  // by whether it ended
-  std::vector<int> missing;
+  std::vector<RankRecord> missing;
+  std::int64_t first = end;
   for (const auto& [rank, calls] : ranks) {
     const auto found =
         std::find_if(calls.begin(), calls.end(),
                      [&](const CallRecord& c) { return c.number == number; });
     if (found == calls.end()) {
-      if (rank.last.number < number) missing.push_back(rank.rank);
+      if (rank.last.number < number && !agreed) missing.push_back(rank);
       continue;
     }
+    first = std::min(first, rank.wall_clock + found->begin);
     Group& group = by_call[describe(*found)][found->end != 0];
     const std::int64_t begin = end - rank.wall_clock - found->begin;
     const std::int64_t took = found->end - found->begin;
-    const bool first = group.ranks.empty();
-    group.begin = first ? begin : std::max(group.begin, begin);
-    group.least = first ? took : std::min(group.least, took);
-    group.most = first ? took : std::max(group.most, took);
+    const bool alone = group.ranks.empty();
+    group.begin = alone ? begin : std::max(group.begin, begin);
+    group.least = alone ? took : std::min(group.least, took);
+    group.most = alone ? took : std::max(group.most, took);
     group.ranks.push_back(rank.rank);
   }
   std::string text;
@@ -104,8 +116,14 @@ std::string call_lines(std::uint64_t number,
                           names(group.ranks), seconds(group.begin), took);
     }
   }
-  if (!missing.empty()) {
-    text += fmt::format("      {:<16} not there\n", names(missing));
+  std::map<bool, std::vector<int>> by_word;  // by whether it is known
+  for (const RankRecord& rank : missing) {
+    const bool old = rank.seen != 0 && rank.wall_clock + rank.seen < first;
+    by_word[old].push_back(rank.rank);
+  }
+  for (const auto& [old, of] : by_word) {
+    text += fmt::format("      {:<16} {}\n", names(of),
+                        old ? "not heard of since" : "not there");
   }
   return text;
 }
@@ -116,13 +134,14 @@ std::string crash_card(const std::string& verdict, const std::string& advice,
                        const std::vector<CallLog>& logs) {
   std::vector<RankCalls> ranks;
   std::vector<RankRecord> records;
-  std::uint64_t newest = 0;
+  std::uint64_t newest = 0, agreed = 0;
   std::set<std::string> versions;
   for (const CallLog& log : logs) {
     if (!log.started()) continue;
     ranks.push_back({log.rank(), log.calls()});
     records.push_back(ranks.back().rank);
     newest = std::max(newest, records.back().last.number);
+    agreed = std::max(agreed, records.back().agreed);
     versions.insert(records.back().versions);
   }
   const std::int64_t end = last_sign_of_all(records);
@@ -132,13 +151,14 @@ std::string crash_card(const std::string& verdict, const std::string& advice,
       fmt::localtime(static_cast<std::time_t>(end / kSecond)), verdict, advice,
       fmt::join(versions, "; "));
   for (const RankRecord& rank : records) {
-    text += fmt::format("  {:<3} process {} on {}: {}\n", rank.rank,
-                        rank.process, rank.host, how_far(rank, end));
+    text +=
+        fmt::format("  {:<3} process {} on {}: {}{}\n", rank.rank, rank.process,
+                    rank.host, how_far(rank, end), when_heard(rank, end));
   }
   text += "\nlast calls (times are before the last sign of any rank)\n";
   const std::uint64_t first = newest > kCallsShown ? newest - kCallsShown : 0;
   for (std::uint64_t number = first + 1; number <= newest; ++number) {
-    text += call_lines(number, ranks, end);
+    text += call_lines(number, ranks, number <= agreed, end);
   }
   return text;
 }

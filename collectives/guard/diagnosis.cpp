@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "collectives/transport.h"
 
@@ -12,10 +13,18 @@ namespace {
 // Ten times what lies between two heartbeats.
 constexpr std::int64_t kSilence = 1'000'000'000;
 
+std::string name_of(const RankRecord& rank) {
+  return fmt::format("process {} on {}", rank.process, rank.host);
+}
+
+// How long its watchdog had shown no sign of life, when it was last looked at.
+std::int64_t silence(const RankRecord& rank, std::int64_t now) {
+  return (rank.seen != 0 ? rank.seen : now) - rank.heartbeat;
+}
+
 std::string process_of(const RankReport& rank, std::int64_t now) {
-  const std::string name =
-      fmt::format("process {} on {}", rank.record.process, rank.record.host);
-  const std::int64_t silent = now - rank.record.heartbeat;
+  const std::string name = name_of(rank.record);
+  const std::int64_t silent = silence(rank.record, now);
   switch (rank.process) {
     case ProcessState::kStopped:
       return name + " is stopped";
@@ -41,12 +50,12 @@ std::string last_seen(const RankRecord& rank, std::int64_t now) {
 }
 
 bool is_late(const RankReport& rank, const RankRecord& self) {
-  return rank.record.last.number < self.last.number;
+  return rank.heard && rank.record.last.number < self.last.number;
 }
 
 // Of those that are in the call too.
 bool holds_up(const RankReport& rank, const RankRecord& self) {
-  if (rank.record.rank == self.rank) return false;
+  if (rank.record.rank == self.rank || !rank.heard) return false;
   if (rank.process != ProcessState::kRuns) return true;
   return rank.record.in_call() && rank.record.waiting_for == kNobody;
 }
@@ -83,6 +92,36 @@ std::string chain(const std::vector<RankReport>& ranks) {
   return text.empty() ? "" : ": " + text;
 }
 
+// How far a rank is of which nothing has been heard.
+std::string last_known(const RankRecord& rank, const RankRecord& self,
+                       std::int64_t now) {
+  if (self.agreed == self.last.number) return "; it has come to it";
+  if (self.agreed + 1 == self.last.number) {
+    return "; it has come to all calls before";
+  }
+  return rank.seen != 0 ? "; " + last_seen(rank, now) : "";
+}
+
+// Where all others are in the call.
+void add_unheard(Diagnosis& found, const std::vector<RankReport>& ranks,
+                 const RankRecord& self, std::int64_t now) {
+  for (const auto& [record, process, heard] : ranks) {
+    if (heard) continue;
+    found.text += fmt::format("{} for rank {}, of which nothing has been heard",
+                              found.guilty.empty() ? "" : ", and", record.rank);
+    if (record.seen != 0) {
+      found.text += fmt::format(" for {}: {}", seconds(now - record.seen),
+                                name_of(record));
+    }
+    found.text += last_known(record, self, now);
+    found.guilty.push_back(record.rank);
+  }
+  if (found.guilty.empty()) return;
+  found.text += "; all others are in it" + chain(ranks);
+  found.advice =
+      "see whether that process and its host run, and the network to it";
+}
+
 }  // namespace
 
 std::string seconds(std::int64_t nanoseconds) {
@@ -98,11 +137,6 @@ std::string describe(const CallRecord& call) {
     text += fmt::format(" (step {})", call.training_step);
   }
   return text;
-}
-
-bool can_speak(const RankReport& rank, std::int64_t now) {
-  return rank.process == ProcessState::kRuns &&
-         now - rank.record.heartbeat < kSilence;
 }
 
 Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
@@ -122,10 +156,12 @@ Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
     found.guilty.push_back(rank.record.rank);
     found.gone = found.gone || rank.process == ProcessState::kGone;
   }
+  found.sure = !found.guilty.empty();
+  if (found.guilty.empty()) add_unheard(found, ranks, own, now);
   if (found.guilty.empty()) {
-    const bool all = ranks.size() == static_cast<std::size_t>(own.size);
+    found.sure = ranks.size() == static_cast<std::size_t>(own.size);
     found.text = fmt::format("; all ranks{} are in it{}",
-                             all ? "" : " of this host", chain(ranks));
+                             found.sure ? "" : " of this host", chain(ranks));
     found.advice =
         "a message may have been lost: look at the network between them";
   }
@@ -133,6 +169,37 @@ Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
                            seconds(now - own.last.begin), describe(own.last),
                            found.text);
   return found;
+}
+
+std::size_t speaker(const std::vector<RankReport>& ranks, std::size_t self,
+                    const Diagnosis& found, std::int64_t now) {
+  if (have_told(ranks)) return ranks.size();
+  std::set<std::string> guilty_hosts;
+  for (const RankReport& rank : ranks) {
+    if (std::count(found.guilty.begin(), found.guilty.end(), rank.record.rank) >
+        0) {
+      guilty_hosts.insert(rank.record.host);
+    }
+  }
+  const auto able = [&](const RankReport& rank) {
+    return rank.heard && rank.record.in_call() &&
+           rank.record.last.number == ranks[self].record.last.number &&
+           rank.process == ProcessState::kRuns &&
+           silence(rank.record, now) < kSilence;
+  };
+  auto first =
+      std::find_if(ranks.begin(), ranks.end(), [&](const RankReport& rank) {
+        return able(rank) && guilty_hosts.count(rank.record.host) > 0;
+      });
+  if (first == ranks.end()) {
+    first = std::find_if(ranks.begin(), ranks.end(), able);
+  }
+  return static_cast<std::size_t>(first - ranks.begin());
+}
+
+bool have_told(const std::vector<RankReport>& ranks) {
+  return std::any_of(ranks.begin(), ranks.end(),
+                     [](const RankReport& rank) { return rank.record.told; });
 }
 
 Diagnosis diagnose_death(const std::vector<RankReport>& ranks,

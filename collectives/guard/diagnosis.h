@@ -14,12 +14,14 @@ namespace ringlet {
 struct RankReport {
   RankRecord record;
   ProcessState process = ProcessState::kRuns;
+  bool heard = true;  // of late; if not, the rest is old, or there is none
 };
 
 // Why a rank waits.
 struct Diagnosis {
   std::vector<int> guilty;  // ranks; none where all do their part
   bool gone = false;        // one of them for ever
+  bool sure = false;        // no other rank can know more
   std::string text;         // one line: who waits where, for whom, and why
   std::string advice;       // what to try
 };
@@ -35,9 +37,13 @@ Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
 Diagnosis diagnose_death(const std::vector<RankReport>& ranks,
                          std::int64_t now);
 
-// Whether a rank is able to speak for the job: alive, with a watchdog that has
-// lately shown a sign of life.
-bool can_speak(const RankReport& rank, std::int64_t now);
+// The place of the rank that is to speak for the job: of those that are in the
+// call with `self`, alive, with a watchdog that has lately shown a sign of
+// life, the first on the host of a guilty one, or else the first. None, the
+// number of ranks, where one has spoken before.
+std::size_t speaker(const std::vector<RankReport>& ranks, std::size_t self,
+                    const Diagnosis& found, std::int64_t now);
+bool have_told(const std::vector<RankReport>& ranks);
 
 // "call 36, barrier (step 7)"; "4.2 s".
 std::string describe(const CallRecord& call);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +15,9 @@
 #include "collectives/guard/call_check.h"
 #include "collectives/guard/call_log.h"
 #include "collectives/guard/crash_card.h"
+#include "collectives/guard/host_exchange.h"
 #include "collectives/guard/watchdog.h"
+#include "collectives/host_groups.h"
 #include "collectives/host_memory.h"
 #include "collectives/mpi_version.h"
 #include "kernels/runtime/threads.h"
@@ -26,19 +29,23 @@ class GuardedCollectives final : public ForwardingCollectives {
  public:
   GuardedCollectives(std::unique_ptr<HostCollectives> inner,
                      std::unique_ptr<Transport> control,
+                     std::unique_ptr<Transport> watch,
                      const GuardOptions& options)
       : ForwardingCollectives(std::move(inner)),
         options_(options),
         control_(std::move(control)),
+        watch_(std::move(watch)),
         log_(share_logs()) {
+    const auto hosts = group_by_host(*control_, memory_->ranks());
+    if (watch_ && hosts.size() > 1) listen_to(hosts);
     log_.start(rank(), size(),
                fmt::format("ringlet {}, {}", RINGLET_VERSION, mpi_version()));
     if (options.check_calls && !ForwardingCollectives::agrees_on_calls()) {
       check_ = std::make_unique<CallCheck>(
-          *memory_, *control_,
+          *memory_, *control_, hosts,
           spin_budget(memory_->size(), kernel_threads(), host_cores()));
     }
-    watch("");
+    start_watchdog("");
   }
 
   ~GuardedCollectives() override {
@@ -49,7 +56,10 @@ class GuardedCollectives final : public ForwardingCollectives {
   void run(const Collective& call) override {
     log_.begin(call);
     try {
-      if (check_) check_->agree_on(call);
+      if (check_) {
+        check_->agree_on(call);
+        log_.agree();
+      }
       inner().run(call);
     } catch (const MismatchError& error) {
       log_.fail();
@@ -66,6 +76,8 @@ class GuardedCollectives final : public ForwardingCollectives {
     run({.kind = CollectiveKind::kBarrier, .tag = kLastCall});
     inner().finish();
     log_.finish();
+    watchdog_.reset();
+    if (exchange_) exchange_->close(logs_);
     if (run_.empty()) return;
     std::error_code ignored;  // the folder stays until its last file is gone
     std::filesystem::remove(call_log_path(run_, rank()), ignored);
@@ -102,7 +114,7 @@ class GuardedCollectives final : public ForwardingCollectives {
                    error.what());
       }
     }
-    watch(run);
+    start_watchdog(run);
   }
 
  private:
@@ -150,20 +162,59 @@ class GuardedCollectives final : public ForwardingCollectives {
     return "; more in " + path;
   }
 
-  void watch(const std::string& run) {
+  // What is heard of the ranks of other hosts lies in memory that this one
+  // shares; its first rank does the talking.
+  void listen_to(const std::vector<std::vector<int>>& hosts) {
+    const auto all = static_cast<std::size_t>(size());
+    const std::size_t bytes = all * HostExchange::kBytes;
+    const Buffer own = memory_->allocate(*control_, bytes);
+    heard_ = memory_->at(0, *memory_->find(own.data(), bytes));
+    if (memory_->rank() > 0 || options_.timeout_seconds == 0) return;
+    exchange_.emplace(*watch_, hosts, heard_);
+  }
+
+  // All ranks that this one can know of, rising.
+  std::vector<WatchedRank> watched_ranks() const {
+    std::vector<WatchedRank> ranks;
+    for (int r = 0; r < size(); ++r) {
+      const auto here =
+          std::find(memory_->ranks().begin(), memory_->ranks().end(), r);
+      if (here != memory_->ranks().end()) {
+        ranks.push_back(
+            {r,
+             logs_[static_cast<std::size_t>(here - memory_->ranks().begin())],
+             true});
+      } else if (heard_ != nullptr) {
+        std::byte* copy =
+            heard_ + static_cast<std::size_t>(r) * HostExchange::kBytes;
+        ranks.push_back({r, CallLog(copy, HostExchange::kCalls), false});
+      }
+    }
+    return ranks;
+  }
+
+  void start_watchdog(const std::string& run) {
     if (options_.timeout_seconds == 0) return;
+    std::vector<WatchedRank> ranks = watched_ranks();
+    const auto self = std::find_if(
+        ranks.begin(), ranks.end(),
+        [&](const WatchedRank& watched) { return watched.rank == rank(); });
+    const auto place = static_cast<std::size_t>(self - ranks.begin());
     watchdog_.emplace(
-        logs_, static_cast<std::size_t>(memory_->rank()),
-        [this] { return waiting_for(); },
+        std::move(ranks), place, [this] { return waiting_for(); },
         WatchdogOptions{options_.warn_seconds, options_.timeout_seconds, run,
-                        options_.end});
+                        options_.end},
+        exchange_ ? &*exchange_ : nullptr);
   }
 
   GuardOptions options_;
   std::unique_ptr<Transport> control_;
+  std::unique_ptr<Transport> watch_;  // null where hosts do not talk
   std::unique_ptr<HostMemory> memory_;
-  std::vector<CallLog> logs_;         // of the ranks that share memory
-  CallLog log_;                       // this one's
+  std::vector<CallLog> logs_;   // of the ranks that share memory
+  CallLog log_;                 // this one's
+  std::byte* heard_ = nullptr;  // of other hosts' ranks; null: nothing
+  std::optional<HostExchange> exchange_;
   std::unique_ptr<CallCheck> check_;  // null where there is nothing to check
   std::string run_;                   // where calls are kept; empty: nowhere
   std::optional<Watchdog> watchdog_;
@@ -174,9 +225,10 @@ class GuardedCollectives final : public ForwardingCollectives {
 
 std::unique_ptr<HostCollectives> make_guarded_collectives(
     std::unique_ptr<HostCollectives> collectives,
-    std::unique_ptr<Transport> control, const GuardOptions& options) {
-  return std::make_unique<GuardedCollectives>(std::move(collectives),
-                                              std::move(control), options);
+    std::unique_ptr<Transport> control, std::unique_ptr<Transport> watch,
+    const GuardOptions& options) {
+  return std::make_unique<GuardedCollectives>(
+      std::move(collectives), std::move(control), std::move(watch), options);
 }
 
 }  // namespace ringlet

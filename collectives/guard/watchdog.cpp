@@ -26,6 +26,14 @@ constexpr double kSecondsToLook = 0.3;
 constexpr double kSecondsWithoutRank = 3;
 // For the one that knows most to speak, until the others end the job.
 constexpr double kGrace = 2;
+// Between two words to other hosts, at most; a host that has missed two is not
+// heard of.
+constexpr double kSecondsToTell = 1;
+constexpr int kWordsToMiss = 2;
+
+std::int64_t nanoseconds(double seconds) {
+  return static_cast<std::int64_t>(1e9 * seconds);
+}
 
 std::atomic<bool> terminating = false;
 std::atomic<int> watchdogs = 0;
@@ -52,18 +60,29 @@ void flush_output() {
 
 class Watchdog::Watch {
  public:
-  Watch(std::vector<CallLog> ranks, std::size_t self,
-        std::function<int()> waiting_for, WatchdogOptions options)
+  Watch(std::vector<WatchedRank> ranks, std::size_t self,
+        std::function<int()> waiting_for, WatchdogOptions options,
+        HostExchange* exchange)
       : ranks_(std::move(ranks)),
         self_(self),
         waiting_for_(std::move(waiting_for)),
-        options_(std::move(options)) {
+        options_(std::move(options)),
+        exchange_(exchange),
+        first_look_(std::min(
+            {options_.warn_seconds, options_.timeout_seconds, kSecondsToLook})),
+        period_(nanoseconds(std::clamp(
+            std::min(options_.warn_seconds, options_.timeout_seconds) / 4,
+            1e-3 * static_cast<double>(kTick.count()), kSecondsToTell))) {
     if (!options_.end) options_.end = &end_process;
+    for (const WatchedRank& rank : ranks_) {
+      if (rank.here) own_host_.push_back(rank.log);
+    }
   }
 
   void run() {
     do {
-      ranks_[self_].beat(waiting_for_());
+      own().beat(waiting_for_());
+      exchange();
       look();
     } while (!stop_.try_acquire_for(kTick));
   }
@@ -71,83 +90,95 @@ class Watchdog::Watch {
   void stop() { stop_.release(); }
 
  private:
+  CallLog& own() { return ranks_[self_].log; }
+
+  // Without it, a host looks after itself.
+  void exchange() {
+    if (exchange_ == nullptr) return;
+    try {
+      exchange_->turn(own_host_, period_);
+    } catch (const std::exception&) {
+      exchange_ = nullptr;
+    }
+  }
+
   void look() {
     if (terminating) return terminate();
-    const RankRecord own = ranks_[self_].rank();
-    if (!own.in_call()) return;
+    const RankRecord self = own().rank();
+    if (!self.in_call()) return;
     const std::int64_t now = host_now();
-    const double waited = 1e-9 * static_cast<double>(now - own.last.begin);
-    if (waited < std::min({options_.warn_seconds, options_.timeout_seconds,
-                           kSecondsToLook})) {
-      return;
-    }
-    const std::vector<RankReport> reports = report();
+    const double waited = 1e-9 * static_cast<double>(now - self.last.begin);
+    if (waited < first_look_) return;
+    const std::vector<RankReport> reports = report(now);
     const Diagnosis found = diagnose(reports, self_, now);
     const double timeout =
         found.gone ? std::min(kSecondsWithoutRank, options_.timeout_seconds)
                    : options_.timeout_seconds;
-    const bool mine = speaks(reports, [&](const RankReport& rank) {
-      return rank.record.in_call() && can_speak(rank, now) &&
-             rank.record.last.number == own.last.number;
-    });
-    // Where it is a rank of another host, that host knows more.
-    const bool known = !found.guilty.empty() ||
-                       reports.size() == static_cast<std::size_t>(own.size);
-    if (waited >= timeout + (mine && known ? 0 : kGrace)) {
+    const bool mine = self_ == speaker(reports, self_, found, now);
+    if (waited >= timeout + (mine && found.sure ? 0 : kGrace)) {
       end(mine, "hang: " + found.text, found.advice, kHangStatus);
     } else if (mine && found.gone) {
       tell("a rank is gone: " + found.text, found.advice);
     } else if (mine && waited >= options_.warn_seconds &&
-               warned_ != own.last.number) {
-      warned_ = own.last.number;
+               warned_ != self.last.number) {
+      warned_ = self.last.number;
       say(fmt::format("ringlet: {}. The job ends in {:.0f} s (--timeout {})\n",
                       found.text, timeout - waited, options_.timeout_seconds));
     }
   }
 
   // Somebody has ended the job: because a rank has died, or for a reason of his
-  // own, about which there is nothing to say.
+  // own, about which there is nothing to say. A rank's death only its host
+  // sees.
   void terminate() {
-    const std::vector<RankReport> reports = report();
-    const Diagnosis dead = diagnose_death(reports, host_now());
-    const bool mine = speaks(reports, [](const RankReport& rank) {
-      return rank.process == ProcessState::kRuns;
+    const std::int64_t now = host_now();
+    std::vector<RankReport> reports = report(now);
+    const int self = reports[self_].record.rank;
+    std::erase_if(reports, [](const RankReport& rank) {
+      return rank.record.seen != 0 || !rank.heard;
     });
-    end(mine && dead.gone, dead.text, dead.advice, kTerminatedStatus);
+    const Diagnosis dead = diagnose_death(reports, now);
+    const auto first = std::find_if(
+        reports.begin(), reports.end(), [](const RankReport& rank) {
+          return rank.process == ProcessState::kRuns;
+        });
+    end(dead.gone && first->record.rank == self && !have_told(reports),
+        dead.text, dead.advice, kTerminatedStatus);
   }
 
-  // A log that is not begun yet is of a rank that is about to.
-  std::vector<RankReport> report() const {
+  // What other hosts have said counts if it is newer than this rank's call.
+  std::vector<RankReport> report(std::int64_t now) {
+    const std::int64_t since =
+        std::max(own().rank().last.begin, now - (1 + kWordsToMiss) * period_);
     std::vector<RankReport> reports;
-    for (const CallLog& log : ranks_) {
+    for (const WatchedRank& watched : ranks_) {
       RankReport& rank = reports.emplace_back();
-      if (!log.started()) continue;
-      rank.record = log.rank();
-      rank.process =
-          state_of_process(rank.record.process, rank.record.process_start);
+      rank.heard = watched.log.started();
+      if (rank.heard) rank.record = watched.log.rank();
+      rank.record.rank = watched.rank;
+      if (!watched.here) {
+        rank.process = rank.record.process_then;
+        rank.heard = rank.record.seen > since;
+      } else if (rank.heard) {
+        rank.process =
+            state_of_process(rank.record.process, rank.record.process_start);
+      }
     }
     return reports;
-  }
-
-  // Whether this one is the first of those that can; not after another.
-  template <typename Able>
-  bool speaks(const std::vector<RankReport>& reports, const Able& able) const {
-    const auto self = reports.begin() + static_cast<std::ptrdiff_t>(self_);
-    return std::none_of(reports.begin(), self, able) &&
-           std::none_of(reports.begin(), reports.end(),
-                        [](const RankReport& r) { return r.record.told; });
   }
 
   void end(bool speak, const std::string& verdict, const std::string& advice,
            int status) {
     if (speak) tell(verdict, advice);
-    ranks_[self_].mark_ending();
+    own().mark_ending();
     options_.end(status);
   }
 
   void tell(const std::string& verdict, const std::string& advice) {
-    ranks_[self_].mark_told();
-    const std::string card = crash_card(verdict, advice, ranks_);
+    own().mark_told();
+    std::vector<CallLog> logs;
+    for (const WatchedRank& rank : ranks_) logs.push_back(rank.log);
+    const std::string card = crash_card(verdict, advice, logs);
     if (options_.run.empty()) {
       return say(fmt::format("{}\nringlet: {}\n", card, verdict));
     }
@@ -156,18 +187,24 @@ class Watchdog::Watch {
     say(fmt::format("ringlet: {}; more in {}\n", verdict, path));
   }
 
-  std::vector<CallLog> ranks_;
+  std::vector<WatchedRank> ranks_;
+  std::vector<CallLog> own_host_;
   std::size_t self_;
   std::function<int()> waiting_for_;
   WatchdogOptions options_;
+  HostExchange* exchange_;
+  double first_look_;
+  std::int64_t period_;
   std::uint64_t warned_ = 0;  // of this call
   std::binary_semaphore stop_{0};
 };
 
-Watchdog::Watchdog(std::vector<CallLog> ranks, std::size_t self,
-                   std::function<int()> waiting_for, WatchdogOptions options)
-    : watch_(std::make_unique<Watch>(
-          std::move(ranks), self, std::move(waiting_for), std::move(options))),
+Watchdog::Watchdog(std::vector<WatchedRank> ranks, std::size_t self,
+                   std::function<int()> waiting_for, WatchdogOptions options,
+                   HostExchange* exchange)
+    : watch_(std::make_unique<Watch>(std::move(ranks), self,
+                                     std::move(waiting_for), std::move(options),
+                                     exchange)),
       thread_([watch = watch_.get()] { watch->run(); }) {
   ++watchdogs;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "collectives/guard/call_log.h"
+#include "collectives/guard/host_exchange.h"
 
 namespace ringlet {
 
@@ -25,9 +26,17 @@ struct WatchdogOptions {
   std::function<void(int status)> end = nullptr;
 };
 
+// A rank of the job, and what is known of it.
+struct WatchedRank {
+  int rank;
+  CallLog log;  // its own, or a copy of what its host says
+  bool here;    // on this host
+};
+
 // Looks ten times a second whether this rank is held up in a call, from a
 // thread of its own, also while the rank's other threads hang. Then one rank,
-// the first that waits and can speak, says after a while which rank is missing,
+// the first that waits and can speak, on the missing rank's host if there is
+// one, says after a while which rank is missing,
 // in which call, and where it was last seen; when the time is up it says so
 // again, writes the crash card and ends the job with kHangStatus. Where a
 // missing rank's process is gone, neither waits long.
@@ -38,10 +47,12 @@ struct WatchdogOptions {
 // A rank that hangs elsewhere, outside of all calls, is missed by the others.
 class Watchdog {
  public:
-  // `ranks` are those of this host, `self` is the place of this one among them;
-  // `waiting_for` may be asked at any time.
-  Watchdog(std::vector<CallLog> ranks, std::size_t self,
-           std::function<int()> waiting_for, WatchdogOptions options);
+  // `ranks`, rising, are those of this host, or of the job; `self` is the place
+  // of this one among them. `waiting_for` may be asked at any time. `exchange`,
+  // which outlives the watchdog, is null where nothing is heard of other hosts.
+  Watchdog(std::vector<WatchedRank> ranks, std::size_t self,
+           std::function<int()> waiting_for, WatchdogOptions options,
+           HostExchange* exchange);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;

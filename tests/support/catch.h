@@ -11,4 +11,5 @@ inline auto ContainsSubstring(const std::string& text) {
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 #endif
+using Catch::Matchers::EndsWith;
 using Catch::Matchers::StartsWith;

@@ -106,6 +106,38 @@ TEST_CASE("a log moves to other memory with all it holds") {
   CHECK(moved.calls()[0].end > 0);
 }
 
+TEST_CASE("a copy of a log holds its last calls, on another clock") {
+  OwnLog own(1, 2);
+  for (int i = 0; i < 20; ++i) {
+    own.log().begin(bucket(i));
+    if (i < 19) own.log().end();
+  }
+  own.log().beat(0);
+  constexpr std::size_t kCalls = 8;
+  std::vector<std::byte> memory(CallLog::kHeaderBytes +
+                                kCalls * CallLog::kCallBytes);
+  CallLog copy(memory.data(), kCalls);
+  CHECK(!copy.started());
+  copy.take(own.log(), 5 * kSecond, 7, ProcessState::kStopped);
+  const RankRecord there = own.log().rank(), here = copy.rank();
+  CHECK((here.rank == 1 && here.size == 2 && here.process == getpid() &&
+         here.host == there.host && here.versions == there.versions));
+  CHECK((there.seen == 0 && here.seen == 7));
+  CHECK(here.process_then == ProcessState::kStopped);
+  CHECK((here.in_call() && here.last.number == 20 && here.waiting_for == 0));
+  CHECK(here.heartbeat == there.heartbeat + 5 * kSecond);
+  CHECK(here.last.begin == there.last.begin + 5 * kSecond);
+  CHECK(here.wall_clock + here.heartbeat == there.wall_clock + there.heartbeat);
+  const std::vector<CallRecord> calls = copy.calls();
+  REQUIRE(calls.size() == kCalls - 1);
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const CallRecord& call = own.log().calls()[i + 13];
+    CHECK(
+        (calls[i].number == call.number && calls[i].call.tag == call.call.tag));
+    CHECK(calls[i].end == (i == 6 ? 0 : call.end + 5 * kSecond));
+  }
+}
+
 TEST_CASE("what the system knows of a process") {
   const std::uint64_t start = start_of_process(getpid());
   CHECK(start > 0);
@@ -169,9 +201,6 @@ TEST_CASE("who has not come to a call is named, and how it is") {
   ranks[1].record.heartbeat = 91 * kSecond;
   CHECK(diagnose(ranks, 0, now).text ==
         start + "runs, but its watchdog has been silent for 9.0 s" + seen);
-  CHECK(!can_speak(ranks[1], now));
-  CHECK(can_speak(ranks[0], now));
-
   ranks[3] = report(3, 0, true);
   found = diagnose(ranks, 2, now);
   CHECK(found.guilty == std::vector{1, 3});
@@ -200,6 +229,61 @@ TEST_CASE("who holds up a call that all have come to is named") {
                                            "for rank 0"));
   ranks[2].process = ProcessState::kStopped;
   CHECK(diagnose(ranks, 0, now).guilty == std::vector{2});
+}
+
+TEST_CASE(
+    "of whom nothing has been heard is named where no other is to blame") {
+  const std::int64_t now = 100 * kSecond;
+  std::vector<RankReport> ranks{report(0, 7, false), report(1, 7, false),
+                                report(2, 6, true), report(3, 6, true)};
+  ranks[0].record.waiting_for = 2;
+  ranks[1].record.waiting_for = 0;
+  ranks[2].record.seen = 95 * kSecond;
+  ranks[2].heard = ranks[3].heard = false;
+  Diagnosis found = diagnose(ranks, 0, now);
+  CHECK(found.guilty == std::vector{2, 3});
+  CHECK(!found.sure);
+  CHECK_THAT(
+      found.text,
+      EndsWith(" for rank 2, of which nothing has been heard for 5.0 s: "
+               "process 102 on h0; 11.0 s ago it left call 6, all_reduce of "
+               "1000 f32, sum, bucket 3, and for rank 3, of which nothing has "
+               "been heard; all others are in it: rank 0 for rank 2, rank 1 "
+               "for rank 0"));
+  // What the ranks have agreed on is known of all.
+  ranks[0].record.agreed = 6;
+  CHECK_THAT(diagnose(ranks, 0, now).text,
+             ContainsSubstring("102 on h0; it has come to all calls before, "));
+  ranks[0].record.agreed = 7;
+  CHECK_THAT(diagnose(ranks, 0, now).text,
+             ContainsSubstring("been heard; it has come to it; all others"));
+  // What is known counts first.
+  ranks[3] = report(3, 6, true);
+  CHECK(diagnose(ranks, 0, now).guilty == std::vector{3});
+  CHECK(diagnose(ranks, 0, now).sure);
+}
+
+TEST_CASE("one rank speaks, near a guilty one if there is any") {
+  const std::int64_t now = 100 * kSecond;
+  std::vector<RankReport> ranks{report(0, 7, false), report(1, 7, false),
+                                report(2, 6, true), report(3, 7, false)};
+  const auto who = [&] {
+    return speaker(ranks, 1, diagnose(ranks, 1, now), now);
+  };
+  CHECK(who() == 0);
+  ranks[2].record.host = ranks[3].record.host = "h1";
+  CHECK(who() == 3);
+  ranks[3].process = ProcessState::kStopped;
+  CHECK(who() == 0);
+  ranks[0].record.heartbeat = 91 * kSecond;
+  CHECK(who() == 1);
+  // As its host saw it then.
+  ranks[0].record.seen = ranks[0].record.heartbeat + 1;
+  CHECK(who() == 0);
+  ranks[0].heard = false;
+  CHECK(who() == 1);
+  ranks[3].record.told = true;
+  CHECK(who() == ranks.size());
 }
 
 TEST_CASE("who has died is not confused with who ends for it") {
@@ -241,6 +325,32 @@ TEST_CASE("a crash card sets the calls of all ranks side by side") {
                        ContainsSubstring("      rank 2           not there\n"));
   CHECK_THAT(card,
              ContainsSubstring("bucket 2\n      ranks 0-2        entered "));
+}
+
+TEST_CASE("a crash card says what is old and what it cannot know") {
+  OwnLog here(0, 2), there(1, 2);
+  for (OwnLog* own : {&here, &there}) {
+    own->log().begin(bucket(0));
+    own->log().end();
+  }
+  std::vector<std::byte> memory(CallLog::kBytes);
+  CallLog copy(memory.data());
+  copy.take(there.log(), 0, host_now() - 8 * kSecond, ProcessState::kRuns);
+  here.log().begin(bucket(1));
+  here.log().agree();
+  here.log().end();
+  here.log().begin(bucket(2));
+  const std::string card = crash_card("bad", "again", {here.log(), copy});
+  CHECK_THAT(card,
+             ContainsSubstring("before (as last heard of, 8.0 s before)"));
+  // All have come to call 2, says the first rank.
+  const std::size_t second = card.find("\n  call 2"),
+                    third = card.find("\n  call 3");
+  REQUIRE((second != std::string::npos && third != std::string::npos));
+  CHECK(card.substr(second, third - second).find("rank 1") ==
+        std::string::npos);
+  CHECK_THAT(card.substr(third),
+             ContainsSubstring("      rank 1           not heard of since\n"));
 }
 
 TEST_CASE("the last calls of a run are read from its folder") {

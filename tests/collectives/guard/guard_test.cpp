@@ -30,12 +30,14 @@ struct Setting {
   int ranks_per_host = 3;
   GuardOptions guard{};
   std::string fault{};
+  bool watch_between_hosts = true;
 };
 
 // Runs `body` on guarded ranks.
 void spawn_guarded(const Setting& setting,
                    const std::function<void(Communicator&)>& body) {
   ThreadWorld world(setting.ranks, setting.ranks_per_host);
+  ThreadWorld watch(setting.ranks, setting.ranks_per_host);
   spawn_transports(world, [&](std::unique_ptr<Transport> transport) {
     const int rank = transport->rank();
     std::optional<FaultInjector> fault;
@@ -46,7 +48,9 @@ void spawn_guarded(const Setting& setting,
     auto guarded = make_guarded_collectives(
         make_algorithm_collectives(setting.algorithm, std::move(transport), {},
                                    std::make_shared<Ledger>()),
-        world.transport(rank), setting.guard);
+        world.transport(rank),
+        setting.watch_between_hosts ? watch.transport(rank) : nullptr,
+        setting.guard);
     if (fault) guarded = fault->around(std::move(guarded));
     HostCommunicator communicator(std::move(guarded));
     body(communicator);
@@ -255,36 +259,63 @@ struct Hang {
   }
 };
 
+// The last rank stays away from an all-reduce. The crash card of the job.
+std::string card_without_last_rank(Setting setting, Hang& hang) {
+  const testing::TemporaryFolder folder;
+  const std::string run = folder.path().string();
+  spawn_guarded(setting, [&](Communicator& communicator) {
+    communicator.keep_calls(run);
+    std::vector<float> data(kCount);
+    communicator.barrier();
+    communicator.set_training_step(7);
+    if (communicator.rank() == communicator.size() - 1) hang.wait_for_end();
+    communicator.all_reduce(data.data(), kCount, Dtype::kF32, ReduceOp::kSum,
+                            5);
+  });
+  // A good end after all: nothing is left but the card.
+  CHECK(!std::filesystem::exists(call_log_folder(run)));
+  return testing::read_file(crash_card_path(run));
+}
+
+// Also from another host.
 TEST_CASE("a rank that does not come is named in the crash card") {
-  for (const Setting& place :
-       {Setting{"ring", 3, 3}, Setting{"shared", 3, 3}}) {
-    const testing::TemporaryFolder folder;
-    const std::string run = folder.path().string();
+  for (Setting setting :
+       {Setting{"ring", 3, 3}, Setting{"shared", 3, 3}, Setting{"ring", 3, 1},
+        Setting{"hierarchical", 4, 2}, Setting{"ring", 5, 2}}) {
+    INFO(setting.algorithm << " " << setting.ranks_per_host);
     Hang hang;
-    Setting setting = place;
     setting.guard = hang.guard();
-    spawn_guarded(setting, [&](Communicator& communicator) {
-      communicator.keep_calls(run);
-      std::vector<float> data(kCount);
-      communicator.barrier();
-      communicator.set_training_step(7);
-      if (communicator.rank() == 1) hang.wait_for_end();
-      communicator.all_reduce(data.data(), kCount, Dtype::kF32, ReduceOp::kSum,
-                              5);
-    });
+    if (setting.ranks_per_host < setting.ranks) {
+      setting.guard.warn_seconds = 1;
+      setting.guard.timeout_seconds = 2;
+    }
+    const std::string card = card_without_last_rank(setting, hang);
     CHECK(hang.status == kHangStatus);
-    const std::string card = testing::read_file(crash_card_path(run));
     CHECK_THAT(card,
                ContainsSubstring("hang: rank 0 has waited ") &&
-                   ContainsSubstring("in call 2, all_reduce of 1000 f32, "
-                                     "sum, bucket 5 (step 7) for rank 1, "
-                                     "which has not come to it: process "));
+                   ContainsSubstring(fmt::format(
+                       "in call 2, all_reduce of 1000 f32, sum, bucket 5 (step "
+                       "7) for rank {}, which has not come to it: process ",
+                       setting.ranks - 1)));
     CHECK_THAT(card, ContainsSubstring("it left call 1, barrier;") ||
                          ContainsSubstring("it left call 1, barrier\n"));
     CHECK_THAT(card, ContainsSubstring("not there"));
-    // A good end after all: nothing is left but the card.
-    CHECK(!std::filesystem::exists(call_log_folder(run)));
+    for (int rank = 0; rank < setting.ranks; ++rank) {
+      CHECK_THAT(card,
+                 ContainsSubstring(fmt::format("\n  {}   process ", rank)));
+    }
   }
+}
+
+TEST_CASE("hosts whose watchdogs cannot talk say what each of them knows") {
+  Hang hang;
+  Setting setting{"ring", 3, 1};
+  setting.guard = hang.guard();
+  setting.watch_between_hosts = false;
+  CHECK_THAT(card_without_last_rank(setting, hang),
+             ContainsSubstring("bucket 5 (step 7); all ranks of this host are "
+                               "in it"));
+  CHECK(hang.status == kHangStatus);
 }
 
 TEST_CASE("ranks that only take their time are left alone") {
