@@ -3,9 +3,10 @@
 
 What faults do to a job: lets each of them happen on rank 1 of 3, with each back
 end, with MPI_Allreduce alone and with PyTorch's Gloo (where python3-torch is
-installed), and prints the table of docs/errors.md. Fails where one of ours does
-not end as it should: in time, with its status, naming the rank, and with
-nothing left.
+installed), and once more with the first back end on emulated hosts (where the
+kernel has them: bench/cluster/cluster --help); prints the tables of
+docs/errors.md. Fails where one of ours does not end as it should: in time, with
+its status, naming the rank, and with nothing left.
 
 --full       also stops a random rank at 20 random moments (the seed is printed)
 """
@@ -167,12 +168,34 @@ class Job:
                 pass
 
 
+def with_mpi(*command):
+    return ["sh", "-c", '. "$0" && exec "$@"', str(ROOT / "scripts" / "env"),
+            *map(str, command)]
+
+
 def mpirun(*command):
-    return ["sh", "-c", '. "$0" && exec mpirun -np "$@"',
-            str(ROOT / "scripts" / "env"), str(RANKS), *map(str, command)]
+    return with_mpi("mpirun", "-np", RANKS, *command)
 
 
-def run_ours(backend, kind, build, options=()):
+def cluster(hosts, slots, *command):
+    """mpirun on emulated hosts."""
+    return with_mpi(ROOT / "bench" / "cluster" / "cluster", "--hosts", hosts,
+                    "--slots", slots, "--rate", "10gbit", "--", *command)
+
+
+# Where rank 1 is the only one of its host, and where rank 0 is on it too.
+CLUSTERS = {"3 hosts of 1 rank": lambda *command: cluster(3, 1, *command),
+            "2 hosts of 2 ranks": lambda *command: cluster(2, 2, *command)}
+
+
+def no_cluster():
+    """Why there are no emulated hosts; "" if there are."""
+    attempt = subprocess.run(cluster(2, 1, "true"), capture_output=True,
+                             text=True)
+    return attempt.stderr.strip() if attempt.returncode == 77 else ""
+
+
+def run_ours(backend, kind, build, options=(), launch=mpirun):
     """fault_loop with the fault, in the first call of STEP."""
     rank, call = GUILTY, 2 * STEP - 1
     with tempfile.TemporaryDirectory() as folder:
@@ -183,7 +206,7 @@ def run_ours(backend, kind, build, options=()):
         else:
             command += ["--fault", f"rank={rank},op=all_reduce#{call},"
                                    f"kind={kind}"]
-        job = Job([(mpirun(*command, *options), {})], folder=folder)
+        job = Job([(launch(*command, *options), {})], folder=folder)
         outcome = job.outcome()
         card = pathlib.Path(folder, "run", "crash.txt")
         outcome.card = card.read_text() if card.exists() else ""
@@ -209,8 +232,9 @@ def run_torch(kind):
                environment=common).outcome()
 
 
-def failing(kind, outcome):
-    """Why one of ours has not ended as it should; "" if it has."""
+def failing(kind, outcome, alone=False):
+    """Why one of ours has not ended as it should; "" if it has. Of the death of
+    a rank that is `alone` on its host, mpirun's words will do."""
     expected = {**dict.fromkeys(MISMATCHES, MISMATCH),
                 **dict.fromkeys(HANGS, HANG), "kill": 128 + signal.SIGKILL,
                 "segfault": 128 + signal.SIGSEGV, "exit": 1, "throw": 1,
@@ -221,9 +245,10 @@ def failing(kind, outcome):
         reasons.append(f"status {outcome.status}, expected {expected}")
     if kind != "slow" and outcome.seconds > limit:
         reasons.append(f"ended after {outcome.seconds:.1f} s, expected {limit}")
-    if kind != "slow" and not outcome.message.startswith("ringlet: "):
+    told = outcome.errors if alone and kind in DEATHS else outcome.message
+    if kind != "slow" and not alone and not told.startswith("ringlet: "):
         reasons.append("said nothing")
-    if kind != "slow" and not re.search(rf"\brank {GUILTY}\b", outcome.message):
+    if kind != "slow" and not re.search(rf"\brank {GUILTY}\b", told):
         reasons.append(f"does not name rank {GUILTY}")
     if kind in {**MISMATCHES, **HANGS} and not outcome.card:
         reasons.append("left no crash card")
@@ -283,6 +308,29 @@ def print_table(backends, kinds, build, others):
     return failures
 
 
+def print_hosts(backend, kinds, build):
+    failures, messages = [], {}
+    print(f"\nAcross emulated hosts, {backend}:\n\n| rank 1 | "
+          + " | ".join(CLUSTERS) + " |")
+    print("|---" * (1 + len(CLUSTERS)) + "|")
+    for kind in kinds:
+        cells = []
+        for place, launch in CLUSTERS.items():
+            outcome = run_ours(backend, kind, build, launch=launch)
+            reason = failing(kind, outcome, alone="of 1" in place)
+            if reason:
+                failures.append(f"{place}, {kind}: {reason}\n"
+                                f"{outcome.errors}")
+            cells.append(cell(outcome))
+            messages.setdefault(kind, outcome.message)
+        print(f"| {FAULTS[kind]} | " + " | ".join(cells) + " |", flush=True)
+    for kind in HANGS:
+        if kind in messages:
+            print(f"\n{FAULTS[kind]}, on a host of its own: "
+                  f"`{messages[kind]}`")
+    return failures
+
+
 def stop_anywhere(backends, build, points):
     """SIGSTOP from outside, wherever the rank is just then."""
     seed = random.randrange(1 << 30)
@@ -329,10 +377,15 @@ def main():
           f"{time.strftime('%Y-%m-%d')}; seconds from the fault to the end, "
           "and the status of the job; a rank waits "
           f"{TIMEOUT} s for another (--timeout)\n")
-    failures = print_table(backends, options.faults.split(","),
-                           options.build.resolve(), peers())
+    kinds, build = options.faults.split(","), options.build.resolve()
+    failures = print_table(backends, kinds, build, peers())
+    reason = no_cluster()
+    if reason:
+        print(f"\nNot across hosts: {reason}")
+    else:
+        failures += print_hosts(backends[0], kinds, build)
     if options.full:
-        failures += stop_anywhere(backends, options.build.resolve(), 20)
+        failures += stop_anywhere(backends, build, 20)
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
     return bool(failures)

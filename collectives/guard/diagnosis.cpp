@@ -53,11 +53,13 @@ bool is_late(const RankReport& rank, const RankRecord& self) {
   return rank.heard && rank.record.last.number < self.last.number;
 }
 
-// Of those that are in the call too.
+// Of those that are in the call too. Where the back end does not tell who waits
+// for whom, only their processes do.
 bool holds_up(const RankReport& rank, const RankRecord& self) {
   if (rank.record.rank == self.rank || !rank.heard) return false;
   if (rank.process != ProcessState::kRuns) return true;
-  return rank.record.in_call() && rank.record.waiting_for == kNobody;
+  return rank.record.in_call() && self.waiting_for != kNobody &&
+         rank.record.waiting_for == kNobody;
 }
 
 std::string advice_for(const RankReport& rank) {

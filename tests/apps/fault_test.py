@@ -9,16 +9,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 import faults  # noqa: E402
 
 SECONDS_TO_CUT = 8
+LONE, TOGETHER = faults.CLUSTERS
 
 
 class FaultTest(unittest.TestCase):
     build = None  # where bin/fault_loop is
 
-    def check(self, backend, kind):
-        with self.subTest(f"{backend}, {kind}"):
-            outcome = faults.run_ours(backend, kind, self.build)
-            self.assertEqual(faults.failing(kind, outcome), "",
+    def check(self, backend, kind, place=None):
+        with self.subTest(f"{backend}, {kind}, {place}"):
+            launch = faults.CLUSTERS[place] if place else faults.mpirun
+            outcome = faults.run_ours(backend, kind, self.build, launch=launch)
+            alone = place == LONE
+            self.assertEqual(faults.failing(kind, outcome, alone), "",
                              outcome.errors)
+            return outcome
 
     def test_faults_of_all_kinds(self):
         for kind in faults.FAULTS:
@@ -28,6 +32,37 @@ class FaultTest(unittest.TestCase):
         for backend in ("ring", "mpi"):
             for kind in ("count", "extra", "stop", "kill"):
                 self.check(backend, kind)
+
+    def test_across_hosts(self):
+        reason = faults.no_cluster()
+        if reason:
+            self.skipTest(reason)
+        for backend, kind, place in (
+                ("auto", "count", LONE), ("ring", "skip", LONE),
+                ("mpi", "kill", LONE), ("hierarchical", "dtype", TOGETHER),
+                ("hierarchical", "kill", TOGETHER), ("mpi", "stop", TOGETHER)):
+            self.check(backend, kind, place)
+
+    def test_what_is_known_of_a_rank_on_another_host(self):
+        reason = faults.no_cluster()
+        if reason:
+            self.skipTest(reason)
+        left = (rf"ago it left call \d+, all_reduce of 10000 f32, sum, bucket 1 "
+                rf"\(step {faults.STEP - 1}\)")
+        self.assertRegex(
+            self.check("ring", "lost", LONE).message,
+            rf"hang: rank 0 has waited 3\.\d s in call \d+, .* for rank 1, "
+            rf"which has not come to it: process \d+ on h1 runs; 3\.\d s {left}")
+        self.assertRegex(
+            self.check("ring", "stop", LONE).message,
+            r"for rank 1, of which nothing has been heard for \d\.\d s: process "
+            r"\d+ on h1; it has come to all calls before; all others are in it")
+        outcome = self.check("ring", "lost", TOGETHER)
+        self.assertRegex(
+            outcome.card,
+            r"ranks 0, 2-3 +entered 3\.\d s before; not left\n"
+            r" +rank 1 +not there\n")
+        self.assertRegex(outcome.card, r"  3   process \d+ on h1: in call ")
 
     def test_the_card_names_calls_and_steps(self):
         outcome = faults.run_ours("ring", "lost", self.build)

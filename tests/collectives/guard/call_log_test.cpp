@@ -229,6 +229,9 @@ TEST_CASE("who holds up a call that all have come to is named") {
                                            "for rank 0"));
   ranks[2].process = ProcessState::kStopped;
   CHECK(diagnose(ranks, 0, now).guilty == std::vector{2});
+  // Who waits for whom is not known.
+  for (RankReport& rank : ranks) rank.record.waiting_for = -1;
+  CHECK(diagnose(ranks, 0, now).guilty == std::vector{2});
 }
 
 TEST_CASE(

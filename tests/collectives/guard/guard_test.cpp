@@ -31,6 +31,7 @@ struct Setting {
   GuardOptions guard{};
   std::string fault{};
   bool watch_between_hosts = true;
+  int unwatched = kNobody;  // a rank without a watchdog
 };
 
 // Runs `body` on guarded ranks.
@@ -50,7 +51,8 @@ void spawn_guarded(const Setting& setting,
                                    std::make_shared<Ledger>()),
         world.transport(rank),
         setting.watch_between_hosts ? watch.transport(rank) : nullptr,
-        setting.guard);
+        rank == setting.unwatched ? GuardOptions{.timeout_seconds = 0}
+                                  : setting.guard);
     if (fault) guarded = fault->around(std::move(guarded));
     HostCommunicator communicator(std::move(guarded));
     body(communicator);
@@ -305,6 +307,21 @@ TEST_CASE("a rank that does not come is named in the crash card") {
                  ContainsSubstring(fmt::format("\n  {}   process ", rank)));
     }
   }
+}
+
+// As where its host has stopped.
+TEST_CASE("a rank of which nothing is heard is named") {
+  Hang hang;
+  Setting setting{"ring", 3, 1};
+  setting.guard = hang.guard();
+  setting.guard.warn_seconds = setting.guard.timeout_seconds = 1;
+  setting.unwatched = 2;
+  const std::string card = card_without_last_rank(setting, hang);
+  CHECK_THAT(card,
+             ContainsSubstring("(step 7) for rank 2, of which nothing has "
+                               "been heard; it has come to all calls "
+                               "before; all others are in it"));
+  CHECK(hang.status == kHangStatus);
 }
 
 TEST_CASE("hosts whose watchdogs cannot talk say what each of them knows") {
