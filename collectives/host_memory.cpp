@@ -85,10 +85,12 @@ int make_file(const std::string& path) {
 
 class HostMemory::Mapping {
  public:
-  // Null where the system refuses; errno says why.
+  // Of a file, or where that is not open, of nothing but memory. Null where the
+  // system refuses; errno says why.
   static std::shared_ptr<Mapping> make(const File& file, std::size_t bytes) {
+    const int flags = MAP_SHARED | (file.open() ? 0 : MAP_ANONYMOUS);
     void* memory =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file.get(), 0);
     if (memory == MAP_FAILED) return nullptr;
     // A wish: where the system has none, small pages do.
     madvise(memory, bytes, MADV_HUGEPAGE);
@@ -170,8 +172,9 @@ Buffer HostMemory::allocate(Transport& transport, std::size_t bytes,
                             const std::string& path) {
   // A file of no bytes cannot be mapped.
   const std::size_t mapped = std::max<std::size_t>(bytes, 1);
-  const File file(make_file(path));
-  int error = reserve(file, mapped);
+  const bool needs_file = size() > 1 || !path.empty();
+  const File file(needs_file ? make_file(path) : -1);
+  int error = needs_file ? reserve(file, mapped) : kFine;
   std::shared_ptr<Mapping> own;
   if (error == kFine) {
     own = Mapping::make(file, mapped);

@@ -29,7 +29,7 @@ struct SharedPlace {
 // A rank's memory is an anonymous file (memfd), which the others open through
 // /proc: it has no name, so nothing is left behind however a rank ends, and the
 // size of /dev/shm plays no part. Ranks that are threads of one process have
-// one mapping.
+// one mapping, and a rank that shares with nobody needs no file.
 class HostMemory {
  public:
   // `ranks` of a job, in rising order, this one among them: those who share.
