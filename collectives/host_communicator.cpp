@@ -24,8 +24,7 @@ HostCommunicator::~HostCommunicator() {
   }
   if (collectives_->cancel()) return;
   // What the abandoned thread uses lives on.
-  static auto* kept = new std::vector<Buffer>;
-  kept->insert(kept->end(), allocated_.begin(), allocated_.end());
+  for (const Buffer& buffer : allocated_) buffer.keep();
   progress_.abandon();
   collectives_.release();
 }

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,10 @@
 
 namespace ringlet {
 namespace {
+
+// For the word of other hosts, who speak once a second, and for one rank to
+// write down what it knows.
+constexpr std::chrono::milliseconds kToHear{1500}, kToWrite{3000};
 
 class GuardedCollectives final : public ForwardingCollectives {
  public:
@@ -147,19 +153,45 @@ class GuardedCollectives final : public ForwardingCollectives {
     return own.data();
   }
 
-  // All ranks know what has happened; one writes it down.
+  // All ranks know what has happened. One writes it down, when it has heard of
+  // all that it can hear of; the others, whose end may be the job's, wait for
+  // it, but not for long.
   std::string leave_card(const std::string& mismatch) {
     if (run_.empty()) return "";
     const std::string path = crash_card_path(run_);
-    if (rank() == 0) {
-      std::ofstream(path) << crash_card(
-          mismatch,
-          "the programs of the ranks have parted before this call: compare "
-          "what "
-          "they did after the last one that was the same",
-          logs_);
+    const std::vector<WatchedRank> ranks = watched_ranks();
+    if (rank() > 0) {
+      if (ranks.front().rank == 0) {
+        const CallLog& writer = ranks.front().log;
+        wait_for(kToWrite,
+                 [&] { return writer.started() && writer.rank().told; });
+      }
+      return "; more in " + path;
     }
+    const std::uint64_t call = log_.rank().last.number;
+    std::vector<CallLog> logs;
+    for (const WatchedRank& watched : ranks) logs.push_back(watched.log);
+    if (watchdog_) {
+      wait_for(kToHear, [&] {
+        return std::all_of(logs.begin(), logs.end(), [&](const CallLog& log) {
+          return log.rank().last.number >= call;
+        });
+      });
+    }
+    std::ofstream(path) << crash_card(
+        mismatch,
+        "the programs of the ranks have parted before this call: compare what "
+        "they did after the last one that was the same",
+        logs);
+    log_.mark_told();
     return "; more in " + path;
+  }
+
+  static void wait_for(std::chrono::milliseconds most, const auto& done) {
+    const auto until = std::chrono::steady_clock::now() + most;
+    while (!done() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   // What is heard of the ranks of other hosts lies in memory that this one

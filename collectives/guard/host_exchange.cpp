@@ -51,11 +51,10 @@ HostExchange::HostExchange(Transport& transport,
 }
 
 HostExchange::~HostExchange() {
-  // After an error a message may still be under way: its memory lives on.
-  static auto* kept = new std::vector<Buffer>;
+  // After an error a message may still be under way.
   for (const Peer& peer : peers_) {
-    if (peer.send) kept->push_back(peer.told);
-    if (peer.receive) kept->push_back(peer.heard);
+    if (peer.send) peer.told.keep();
+    if (peer.receive) peer.heard.keep();
   }
 }
 

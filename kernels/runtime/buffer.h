@@ -25,6 +25,10 @@ class Buffer {
   // (see AllocatorStats). Cost after warm-up: a lock and two look-ups.
   static Buffer allocate(std::size_t bytes, Pages pages = Pages::kSmall);
 
+  // The memory stays until the process ends, for a library that may still write
+  // to it after an error.
+  void keep() const;
+
   std::byte* data() const { return memory_.get(); }
   std::size_t bytes() const { return bytes_; }
 

@@ -200,6 +200,33 @@ TEST_CASE("who waits for a rank that has thrown is told so, also of ring") {
   CHECK(told == 2);
 }
 
+TEST_CASE("what ranks of all hosts did otherwise is in the crash card") {
+  for (Setting setting : {Setting{"ring", 3, 3}, Setting{"ring", 4, 2}}) {
+    const testing::TemporaryFolder folder;
+    const std::string run = folder.path().string();
+    const int odd = setting.ranks - 1;
+    setting.fault = fmt::format("rank={},op=all_reduce#2,kind=count", odd);
+    for (const Outcome& outcome :
+         outcomes(setting, [&](Communicator&communicator, float*data) {
+           communicator.keep_calls(run);
+           two_buckets(communicator, data);
+         })) {
+      CHECK_THAT(outcome.message,
+                 EndsWith("; more in " + crash_card_path(run)));
+    }
+    const std::string card = testing::read_file(crash_card_path(run));
+    CHECK_THAT(card, ContainsSubstring("verdict   ranks differ in call 3: "));
+    CHECK_THAT(card, ContainsSubstring(fmt::format(
+                         "  call 3, all_reduce of 500 f32, sum, bucket 1\n"
+                         "      ranks 0-{} ",
+                         odd - 1)));
+    CHECK_THAT(card, ContainsSubstring(fmt::format(
+                         "  call 3, all_reduce of 499 f32, sum, bucket 1\n"
+                         "      rank {} ",
+                         odd)));
+  }
+}
+
 TEST_CASE("a rank that has thrown once makes no more calls") {
   const auto calls = [](Communicator& communicator, float* data) {
     const std::size_t count = communicator.rank() == 0 ? 5 : 6;
