@@ -67,38 +67,64 @@ TEST_CASE("narrowing rounds to nearest, ties to even") {
   CHECK(std::isnan(widen(narrow<BFloat16>(std::bit_cast<float>(0x7f800001u)))));
 }
 
-TEST_CASE("a tree adds in its order, whatever the count") {
+// Sums of 2^a operands that stand ready, the larger ones before.
+float tree_of(const std::vector<float>& operands) {
+  std::vector<std::pair<std::size_t, float>> sums;
+  for (const float operand : operands) {
+    sums.emplace_back(1, operand);
+    while (sums.size() > 1 &&
+           sums.back().first == sums[sums.size() - 2].first) {
+      const auto right = sums.back();
+      sums.pop_back();
+      sums.back() = {2 * right.first, sums.back().second + right.second};
+    }
+  }
+  float sum = sums.back().second;
+  for (std::size_t i = sums.size() - 1; i-- > 0;) sum = sums[i].second + sum;
+  return sum;
+}
+
+// Into one array, into those of all operands, and into some others.
+TEST_CASE("a tree adds in its order, whatever the counts") {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  for (const std::size_t count : {0, 1, 511, 512, 513, 1300}) {
-    std::vector<std::vector<float>> data(6, std::vector<float>(count));
-    for (auto& row : data) {
-      for (float& value : row) value = normal(random);
+  for (const std::size_t count : {0, 1, 31, 512, 513, 1300}) {
+    for (std::size_t operands = 1; operands <= 17; ++operands) {
+      for (const std::size_t results :
+           {std::size_t{1}, operands, operands + 1}) {
+        std::vector<std::vector<float>> data(operands + 1,
+                                             std::vector<float>(count));
+        for (auto& row : data) {
+          for (float& value : row) value = normal(random);
+        }
+        std::vector<float> expected;
+        for (std::size_t i = 0; i < count; ++i) {
+          std::vector<float> at;
+          for (std::size_t k = 0; k < operands; ++k) at.push_back(data[k][i]);
+          expected.push_back(tree_of(at));
+        }
+        const std::vector<std::vector<float>> before = data;
+        std::vector<const void*> from;
+        std::vector<void*> to;
+        for (std::size_t k = 0; k < operands; ++k)
+          from.push_back(data[k].data());
+        for (std::size_t k = 0; k < results; ++k) {
+          to.push_back(data[operands - k % (operands + 1)].data());
+        }
+        reduce_tree(to.data(), results, from.data(), operands, count,
+                    Dtype::kF32, ReduceOp::kSum);
+        INFO(operands << " into " << results);
+        for (std::size_t k = 0; k <= operands; ++k) {
+          const bool is_result = operands - k < results;
+          CHECK((data[k] == (is_result ? expected : before[k])));
+        }
+        // In place of one operand alone.
+        data = before;
+        reduce_tree(data[operands / 2].data(), from.data(), operands, count,
+                    Dtype::kF32, ReduceOp::kSum);
+        CHECK((data[operands / 2] == expected));
+      }
     }
-    std::vector<const void*> operands;
-    for (const auto& row : data) operands.push_back(row.data());
-    const auto tree = [&](std::size_t n) {
-      std::vector<float> sum(count);
-      reduce_tree(sum.data(), operands.data(), n, count, Dtype::kF32,
-                  ReduceOp::kSum);
-      return sum;
-    };
-    bool right = true;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto at = [&](std::size_t row) { return data[row][i]; };
-      const float four = (at(0) + at(1)) + (at(2) + at(3));
-      right = right && tree(1)[i] == at(0) && tree(2)[i] == at(0) + at(1) &&
-              tree(3)[i] == (at(0) + at(1)) + at(2) && tree(4)[i] == four &&
-              tree(5)[i] == four + at(4) &&
-              tree(6)[i] == four + (at(4) + at(5));
-      if (i > 20) i += 97;
-    }
-    CHECK(right);
-    // In place of any operand.
-    std::vector<float> expected = tree(6);
-    reduce_tree(data[3].data(), operands.data(), 6, count, Dtype::kF32,
-                ReduceOp::kSum);
-    CHECK((data[3] == expected));
   }
 }
 
