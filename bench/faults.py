@@ -246,7 +246,8 @@ def failing(kind, outcome, alone=False):
     if kind != "slow" and outcome.seconds > limit:
         reasons.append(f"ended after {outcome.seconds:.1f} s, expected {limit}")
     told = outcome.errors if alone and kind in DEATHS else outcome.message
-    if kind != "slow" and not alone and not told.startswith("ringlet: "):
+    mute = kind == "slow" or alone and kind in DEATHS
+    if not mute and not told.startswith("ringlet: "):
         reasons.append("said nothing")
     if kind != "slow" and not re.search(rf"\brank {GUILTY}\b", told):
         reasons.append(f"does not name rank {GUILTY}")

@@ -66,11 +66,15 @@ std::size_t available_bytes() {
   return std::numeric_limits<std::size_t>::max();
 }
 
+int check_available(std::size_t bytes) {
+  return bytes > available_bytes() ? ENOMEM : kFine;
+}
+
 // Takes the memory now, so that a lack of it is an error here, and neither a
 // signal nor the end of some other process when a page is first used.
 int reserve(const File& file, std::size_t bytes) {
   if (!file.open()) return errno;
-  if (bytes > available_bytes()) return ENOMEM;
+  if (const int error = check_available(bytes)) return error;
   return posix_fallocate(file.get(), 0, static_cast<off_t>(bytes));
 }
 
@@ -174,7 +178,7 @@ Buffer HostMemory::allocate(Transport& transport, std::size_t bytes,
   const std::size_t mapped = std::max<std::size_t>(bytes, 1);
   const bool needs_file = size() > 1 || !path.empty();
   const File file(needs_file ? make_file(path) : -1);
-  int error = needs_file ? reserve(file, mapped) : kFine;
+  int error = needs_file ? reserve(file, mapped) : check_available(mapped);
   std::shared_ptr<Mapping> own;
   if (error == kFine) {
     own = Mapping::make(file, mapped);

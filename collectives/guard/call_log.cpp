@@ -45,6 +45,14 @@ std::int64_t nanoseconds() {
 
 std::int64_t host_now() { return nanoseconds<std::chrono::steady_clock>(); }
 
+namespace {
+
+std::int64_t wall_clock() {
+  return nanoseconds<std::chrono::system_clock>() - host_now();
+}
+
+}  // namespace
+
 // Atomics cost nothing here, and let others read what is being written.
 struct alignas(64) CallLog::Entry {
   Word count, root, tag;
@@ -103,7 +111,7 @@ void CallLog::start(int rank, int size, const std::string& versions) {
   memory_->size = size;
   memory_->process = getpid();
   memory_->process_start = start_of_process(getpid());
-  memory_->wall_clock = nanoseconds<std::chrono::system_clock>() - host_now();
+  memory_->wall_clock = wall_clock();
   memory_->host = host;
   copy_text(memory_->versions, versions);
   memory_->training_step = -1;
@@ -206,7 +214,7 @@ void CallLog::take(const CallLog& other, std::int64_t later, std::int64_t seen,
   copy(memory_->told, from.told);
   copy(memory_->waiting_for, from.waiting_for);
   copy_time(memory_->heartbeat, from.heartbeat);
-  memory_->wall_clock.store(from.wall_clock.load(kRelaxed) - later, kRelaxed);
+  memory_->wall_clock.store(wall_clock(), kRelaxed);
   memory_->process_then.store(process, kRelaxed);
   memory_->begun.store(begun, std::memory_order_release);
   memory_->seen.store(seen, std::memory_order_release);

@@ -78,7 +78,8 @@ class CallLog {
   void move_to(std::byte* memory);
 
   // For who keeps a copy, with fewer calls: takes what `other` says, its times
-  // as `later` ones, and what is known of the process at the time `seen`.
+  // as `later` ones on this host's clock, and what is known of the process at
+  // the time `seen`. Who reads meanwhile may get some of both.
   void take(const CallLog& other, std::int64_t later, std::int64_t seen,
             ProcessState process);
 

@@ -87,7 +87,7 @@ std::string advice_for(const RankReport& rank) {
 std::string chain(const std::vector<RankReport>& ranks) {
   std::string text;
   for (const RankReport& rank : ranks) {
-    if (rank.record.waiting_for == kNobody) continue;
+    if (!rank.heard || rank.record.waiting_for == kNobody) continue;
     text += fmt::format("{}rank {} for rank {}", text.empty() ? "" : ", ",
                         rank.record.rank, rank.record.waiting_for);
   }
@@ -104,7 +104,7 @@ std::string last_known(const RankRecord& rank, const RankRecord& self,
   return rank.seen != 0 ? "; " + last_seen(rank, now) : "";
 }
 
-// Where all others are in the call.
+// Where no other is to blame.
 void add_unheard(Diagnosis& found, const std::vector<RankReport>& ranks,
                  const RankRecord& self, std::int64_t now) {
   for (const auto& [record, process, heard] : ranks) {
@@ -119,7 +119,7 @@ void add_unheard(Diagnosis& found, const std::vector<RankReport>& ranks,
     found.guilty.push_back(record.rank);
   }
   if (found.guilty.empty()) return;
-  found.text += "; all others are in it" + chain(ranks);
+  found.text += "; no other is missing" + chain(ranks);
   found.advice =
       "see whether that process and its host run, and the network to it";
 }
@@ -146,7 +146,14 @@ Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
   const RankRecord& own = ranks[self].record;
   Diagnosis found;
   const auto late = [&](const RankReport& rank) { return is_late(rank, own); };
-  const bool any_late = std::any_of(ranks.begin(), ranks.end(), late);
+  const bool all_heard =
+      std::all_of(ranks.begin(), ranks.end(),
+                  [](const RankReport& rank) { return rank.heard; });
+  // Who is late because it waits itself is not to blame for another's silence.
+  const bool any_late =
+      std::any_of(ranks.begin(), ranks.end(), [&](const RankReport& rank) {
+        return late(rank) && (all_heard || !rank.record.in_call());
+      });
   for (const RankReport& rank : ranks) {
     if (any_late ? !late(rank) : !holds_up(rank, own)) continue;
     found.text += fmt::format(
@@ -158,12 +165,12 @@ Diagnosis diagnose(const std::vector<RankReport>& ranks, std::size_t self,
     found.guilty.push_back(rank.record.rank);
     found.gone = found.gone || rank.process == ProcessState::kGone;
   }
-  found.sure = !found.guilty.empty();
+  found.sure = !found.guilty.empty() && all_heard;
   if (found.guilty.empty()) add_unheard(found, ranks, own, now);
   if (found.guilty.empty()) {
     found.sure = ranks.size() == static_cast<std::size_t>(own.size);
     found.text = fmt::format("; all ranks{} are in it{}",
-                             found.sure ? "" : " of this host", chain(ranks));
+                             found.sure ? "" : " it knows of", chain(ranks));
     found.advice =
         "a message may have been lost: look at the network between them";
   }

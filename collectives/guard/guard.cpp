@@ -43,7 +43,9 @@ class GuardedCollectives final : public ForwardingCollectives {
         watch_(std::move(watch)),
         log_(share_logs()) {
     const auto hosts = group_by_host(*control_, memory_->ranks());
-    if (watch_ && hosts.size() > 1) listen_to(hosts);
+    if (watch_ && hosts.size() > 1 && options.timeout_seconds != 0) {
+      listen_to(hosts);
+    }
     log_.start(rank(), size(),
                fmt::format("ringlet {}, {}", RINGLET_VERSION, mpi_version()));
     if (options.check_calls && !ForwardingCollectives::agrees_on_calls()) {
@@ -81,8 +83,8 @@ class GuardedCollectives final : public ForwardingCollectives {
   void finish() override {
     run({.kind = CollectiveKind::kBarrier, .tag = kLastCall});
     inner().finish();
-    log_.finish();
     watchdog_.reset();
+    log_.finish();
     if (exchange_) exchange_->close(logs_);
     if (run_.empty()) return;
     std::error_code ignored;  // the folder stays until its last file is gone
@@ -157,7 +159,10 @@ class GuardedCollectives final : public ForwardingCollectives {
   // all that it can hear of; the others, whose end may be the job's, wait for
   // it, but not for long.
   std::string leave_card(const std::string& mismatch) {
-    if (run_.empty()) return "";
+    if (run_.empty()) {
+      log_.mark_told();  // for others, who may have a folder
+      return "";
+    }
     const std::string path = crash_card_path(run_);
     const std::vector<WatchedRank> ranks = watched_ranks();
     if (rank() > 0) {
@@ -174,7 +179,7 @@ class GuardedCollectives final : public ForwardingCollectives {
     if (watchdog_) {
       wait_for(kToHear, [&] {
         return std::all_of(logs.begin(), logs.end(), [&](const CallLog& log) {
-          return log.rank().last.number >= call;
+          return log.started() && log.rank().last.number >= call;
         });
       });
     }
@@ -201,7 +206,7 @@ class GuardedCollectives final : public ForwardingCollectives {
     const std::size_t bytes = all * HostExchange::kBytes;
     const Buffer own = memory_->allocate(*control_, bytes);
     heard_ = memory_->at(0, *memory_->find(own.data(), bytes));
-    if (memory_->rank() > 0 || options_.timeout_seconds == 0) return;
+    if (memory_->rank() > 0) return;
     exchange_.emplace(*watch_, hosts, heard_);
   }
 

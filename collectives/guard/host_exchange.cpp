@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <thread>
 #include <utility>
 
@@ -19,9 +18,6 @@ struct HostExchange::Peer {
   std::vector<int> ranks;
   Buffer told, heard;
   Transport::RequestPtr send{}, receive{};
-  // What is to be added to its clock to get this one's: the least of what the
-  // messages took, on top of what the clocks are apart.
-  std::int64_t later = std::numeric_limits<std::int64_t>::max();
   bool ended = false;  // has said its last word
 
   static CallLog log(const Buffer& buffer, std::size_t of) {
@@ -68,16 +64,18 @@ void HostExchange::turn(const std::vector<CallLog>& own, std::int64_t period) {
 
 void HostExchange::hear(Peer& peer) {
   while (peer.receive && peer.receive->test()) {
-    const std::int64_t sent = Peer::log(peer.heard, 0).rank().seen;
-    peer.later = std::min(peer.later, host_now() - sent);
+    // As if the message had taken no time, which is some milliseconds, or up to
+    // a look of each watchdog. Clocks of hosts drift, so the next one says
+    // anew.
+    const std::int64_t now = host_now();
+    const std::int64_t later = now - Peer::log(peer.heard, 0).rank().seen;
     peer.ended = Peer::log(peer.heard, 0).rank().ended;
     for (std::size_t i = 0; i < peer.ranks.size(); ++i) {
       const CallLog heard = Peer::log(peer.heard, i);
       if (!heard.started()) continue;
       const auto rank = static_cast<std::size_t>(peer.ranks[i]);
       CallLog(copies_ + rank * kBytes, kCalls)
-          .take(heard, peer.later, sent + peer.later,
-                heard.rank().process_then);
+          .take(heard, later, now, heard.rank().process_then);
     }
     peer.receive.reset();
     if (peer.ended) return;
@@ -86,7 +84,7 @@ void HostExchange::hear(Peer& peer) {
   }
 }
 
-// A host that has not taken the last message gets no other.
+// While MPI has not let go of the last message, there is no other.
 void HostExchange::tell(Peer& peer, const std::vector<CallLog>& own) {
   if (peer.send && !peer.send->test()) return;
   const std::int64_t now = host_now();

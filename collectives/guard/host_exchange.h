@@ -16,8 +16,8 @@ namespace ringlet {
 // far its host's ranks are and what calls they made last: 900 bytes per rank.
 // What it hears it leaves in memory that its host shares.
 //
-// Messages that nobody takes are not waited for: a host that is stopped is one
-// of which nothing is heard.
+// Nobody waits for an answer: a host that is stopped is one of which nothing is
+// heard.
 class HostExchange {
  public:
   static constexpr std::size_t kCalls = 8;
@@ -37,8 +37,8 @@ class HostExchange {
   // when `period` nanoseconds have passed since the last time.
   void turn(const std::vector<CallLog>& own, std::int64_t period);
 
-  // The last word, after a job's good end: returns when all others have said
-  // theirs too, or after two seconds. `own` has ended.
+  // The last word, after a job's good end, which `own`'s first rank has said
+  // for itself: returns when all others have had theirs, or after two seconds.
   void close(const std::vector<CallLog>& own);
 
  private:

@@ -114,8 +114,15 @@ class Watchdog::Watch {
     const double timeout =
         found.gone ? std::min(kSecondsWithoutRank, options_.timeout_seconds)
                    : options_.timeout_seconds;
-    const bool mine = self_ == speaker(reports, self_, found, now);
-    if (waited >= timeout + (mine && found.sure ? 0 : kGrace)) {
+    const std::size_t first = speaker(reports, self_, found, now);
+    const bool mine = self_ == first;
+    const double deadline = timeout + (mine && found.sure ? 0 : kGrace);
+    // Who came later than this rank, and is to speak, has its time too.
+    const std::int64_t since =
+        mine || first == reports.size()
+            ? self.last.begin
+            : std::max(self.last.begin, reports[first].record.last.begin);
+    if (now - since >= nanoseconds(deadline)) {
       end(mine, "hang: " + found.text, found.advice, kHangStatus);
     } else if (mine && found.gone) {
       tell("a rank is gone: " + found.text, found.advice);
@@ -123,7 +130,7 @@ class Watchdog::Watch {
                warned_ != self.last.number) {
       warned_ = self.last.number;
       say(fmt::format("ringlet: {}. The job ends in {:.0f} s (--timeout {})\n",
-                      found.text, timeout - waited, options_.timeout_seconds));
+                      found.text, deadline - waited, options_.timeout_seconds));
     }
   }
 
@@ -142,14 +149,17 @@ class Watchdog::Watch {
         reports.begin(), reports.end(), [](const RankReport& rank) {
           return rank.process == ProcessState::kRuns;
         });
-    end(dead.gone && first->record.rank == self && !have_told(reports),
-        dead.text, dead.advice, kTerminatedStatus);
+    const bool mine = first != reports.end() && first->record.rank == self;
+    end(dead.gone && mine && !have_told(reports), dead.text, dead.advice,
+        kTerminatedStatus);
   }
 
-  // What other hosts have said counts if it is newer than this rank's call.
+  // What other hosts have said counts if it is newer than this rank's call, and
+  // than what may have been under way then.
   std::vector<RankReport> report(std::int64_t now) {
-    const std::int64_t since =
-        std::max(own().rank().last.begin, now - (1 + kWordsToMiss) * period_);
+    const std::int64_t since = std::max(
+        own().rank().last.begin + std::chrono::nanoseconds(kTick).count(),
+        now - (1 + kWordsToMiss) * period_);
     std::vector<RankReport> reports;
     for (const WatchedRank& watched : ranks_) {
       RankReport& rank = reports.emplace_back();

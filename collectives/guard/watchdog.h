@@ -45,6 +45,8 @@ struct WatchedRank {
 // others says which one, if its program lets it (handle_sigterm).
 //
 // A rank that hangs elsewhere, outside of all calls, is missed by the others.
+// So is one that hangs inside of MPI so that no other thread gets in, if it is
+// the first of its host and there are several.
 class Watchdog {
  public:
   // `ranks`, rising, are those of this host, or of the job; `self` is the place

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <cstring>
-#include <mutex>
 
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
@@ -66,11 +65,7 @@ DataParallel::~DataParallel() {
   // After an error a collective may still write to the gradients: that memory
   // must then not be handed out again.
   for (const Work& work : in_flight_) {
-    if (work.done()) continue;
-    static auto* kept = new std::vector<Buffer>;
-    static std::mutex mutex;
-    const std::lock_guard lock(mutex);
-    kept->push_back(arena_.gradient_memory());
+    if (!work.done()) arena_.gradient_memory().keep();
   }
   for (const ParameterArena::Slot& slot : arena_.slots()) {
     slot.parameter.set_grad_hook(nullptr);

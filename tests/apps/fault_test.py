@@ -56,7 +56,7 @@ class FaultTest(unittest.TestCase):
         self.assertRegex(
             self.check("ring", "stop", LONE).message,
             r"for rank 1, of which nothing has been heard for \d\.\d s: process "
-            r"\d+ on h1; it has come to all calls before; all others are in it")
+            r"\d+ on h1; it has come to all calls before; no other is missing")
         outcome = self.check("ring", "lost", TOGETHER)
         self.assertRegex(
             outcome.card,
