@@ -65,8 +65,8 @@ auto tree_at(const T* const* operands, std::size_t i, Combine combine) {
   }
 }
 
-// All in registers, which is faster than a block at a time, most of all where the
-// operands are in cache.
+// All in registers, which is faster than a block at a time, most of all where
+// the operands are in cache.
 template <std::size_t Count, std::size_t Results, typename T, typename Combine>
 void reduce_few(void* const* results, const void* const* operands,
                 std::size_t count, Combine combine) {
