@@ -57,6 +57,7 @@ void compare_map(const Map& map, std::size_t batch) {
       batch, map.channels, map.size, map.size, map.channels, 3, 3, 1, 1};
   Backend& device = backend();
   const Layout layout = device.activation_layout;
+  const ConvArgs args{shape, layout};
   const auto dim = [](std::size_t size) {
     return static_cast<std::int64_t>(size);
   };
@@ -68,15 +69,14 @@ void compare_map(const Map& map, std::size_t batch) {
       Tensor::zeros({dim(map.channels), dim(map.channels), 3, 3});
   fmt::print("{:3} channels {:2}x{:<2}", map.channels, map.size, map.size);
   compare("forward", [&] {
-    device.conv.forward(shape, layout, x.data(), weight.data(), nullptr,
-                        y.data());
+    device.conv.forward(args, x.data(), weight.data(), nullptr, y.data());
   });
   compare("backward data", [&] {
-    device.conv.backward_data(shape, layout, y.data(), weight.data(), x.data());
+    device.conv.backward_data(args, y.data(), weight.data(), x.data());
   });
   compare("backward weights", [&] {
-    device.conv.backward_weights(shape, layout, x.data(), y.data(),
-                                 weight.data(), nullptr);
+    device.conv.backward_weights(args, x.data(), y.data(), weight.data(),
+                                 nullptr);
   });
   fmt::print("\n");
   std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstddef>
 
+#include "kernels/runtime/dtype.h"
 #include "kernels/runtime/layout.h"
 
 namespace ringlet {
@@ -33,24 +34,33 @@ struct ConvShape {
 // rounding, not to the bit.
 enum class ConvAlgorithm { kAutomatic, kDirect, kWinograd };
 
-// Convolutions. Weights and their gradients are plain [k, c, kh, kw]; x and dx
-// lie in `x_layout`, y and dy in the backend's activation layout. Cost of each
-// call: 2 n k oh ow c kh kw floating-point operations, and a copy of the
-// weights into the layout that the kernel wants.
+// One convolution: x and dx lie in x_layout, y and dy in the backend's
+// activation layout. All four, and the weights, are of type dtype.
+struct ConvArgs {
+  ConvShape shape;
+  Layout x_layout;
+  Dtype dtype = Dtype::kF32;
+
+  auto operator<=>(const ConvArgs&) const = default;
+};
+
+// Convolutions. Weights and their gradients are without padding, [k, c, kh, kw]
+// on the CPU and [k, kh, kw, c] on CUDA; gradients and biases are f32. Cost of
+// each call: 2 n k oh ow c kh kw floating-point operations; on the CPU also a
+// copy of the weights into the layout that the kernel wants.
 class ConvKernels {
  public:
   virtual ~ConvKernels() = default;
 
   // y[k] = sum over c and taps of x * weight, plus bias[k] unless null.
-  virtual void forward(const ConvShape& shape, Layout x_layout, const float* x,
-                       const float* weight, const float* bias, float* y) = 0;
+  virtual void forward(const ConvArgs& args, const void* x, const void* weight,
+                       const float* bias, void* y) = 0;
   // dx = gradient of the loss by x.
-  virtual void backward_data(const ConvShape& shape, Layout x_layout,
-                             const float* dy, const float* weight,
-                             float* dx) = 0;
+  virtual void backward_data(const ConvArgs& args, const void* dy,
+                             const void* weight, void* dx) = 0;
   // dweight, and dbias[k] unless null, are overwritten.
-  virtual void backward_weights(const ConvShape& shape, Layout x_layout,
-                                const float* x, const float* dy, float* dweight,
+  virtual void backward_weights(const ConvArgs& args, const void* x,
+                                const void* dy, float* dweight,
                                 float* dbias) = 0;
 };
 

@@ -2,24 +2,28 @@
 
 #include <cstddef>
 
+#include "kernels/runtime/dtype.h"
+
 namespace ringlet {
 
-struct LinearShape {
+struct LinearArgs {
   std::size_t n, in, out;
+  Dtype dtype = Dtype::kF32;  // of x, y, the weights, dx and dy
 };
 
-// y[n, out] = x[n, in] weight[out, in]^T + bias[out], all row-major.
+// y[n, out] = x[n, in] weight[out, in]^T + bias[out], all row-major. Biases and
+// gradients of parameters are f32.
 class LinearKernels {
  public:
   virtual ~LinearKernels() = default;
 
-  virtual void forward(const LinearShape& shape, const float* x,
-                       const float* weight, const float* bias, float* y) = 0;
-  virtual void backward_data(const LinearShape& shape, const float* dy,
-                             const float* weight, float* dx) = 0;
+  virtual void forward(const LinearArgs& args, const void* x,
+                       const void* weight, const float* bias, void* y) = 0;
+  virtual void backward_data(const LinearArgs& args, const void* dy,
+                             const void* weight, void* dx) = 0;
   // dweight and dbias are overwritten.
-  virtual void backward_weights(const LinearShape& shape, const float* x,
-                                const float* dy, float* dweight,
+  virtual void backward_weights(const LinearArgs& args, const void* x,
+                                const void* dy, float* dweight,
                                 float* dbias) = 0;
 };
 

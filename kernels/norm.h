@@ -3,67 +3,81 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/elementwise.h"
-#include "kernels/runtime/layout.h"
+#include "kernels/activation.h"
 
 namespace ringlet {
 
 // Batch normalisation over the n, h and w of an activation, with an optional
 // residual addition and ReLU in the same pass:
 //   y = act(gamma (x - mean) / sqrt(var + eps) + beta [+ residual])
-// Per-channel arrays have c elements.
+// Per-channel arrays have c floats; x, y, residual and their gradients are of
+// the activation's type.
+
+struct BatchNormStatistics {
+  Activation shape;
+  const void* x;
+  float eps, momentum;
+  // running = (1 - momentum) running + momentum batch; the variance in it is
+  // unbiased.
+  float* running_mean;
+  float* running_var;
+  std::int64_t* batches = nullptr;  // counted up by one; may be null
+  float* mean;                      // of the batch
+  float* inv_std;  // 1 / sqrt(var + eps), of the biased variance
+};
 
 struct BatchNormForward {
-  ActivationShape shape;
-  Layout layout;
-  const float* x;
+  Activation shape;
+  const void* x;
   const float* gamma;
   const float* beta;
-  const float* residual = nullptr;  // added before the ReLU; may be null
+  const float* mean;
+  const float* inv_std;
+  const void* residual = nullptr;  // added before the ReLU; may be null
   bool relu = false;
-  float* y;
-  // One bit per element of y in memory, set where y > 0: what backward needs
-  // to know of the ReLU. Null unless relu and a backward is wanted.
+  void* y;
+  // What backward needs to know of the ReLU beyond x, of mask_bytes(): null
+  // where that is 0 or no backward is wanted.
   std::uint8_t* mask = nullptr;
 };
 
 struct BatchNormBackward {
-  ActivationShape shape;
-  Layout layout;
-  const float* x;
+  Activation shape;
+  const void* x;
   const float* gamma;
+  const float* beta;
   // What x was normalised with. They depend on x, and its gradient knows that,
   // unless they are constants: the running statistics in evaluation.
   bool constant_statistics = false;
   const float* mean;
-  const float* inv_std;      // 1 / sqrt(var + eps)
-  const std::uint8_t* mask;  // of the ReLU, or null where there was none
-  const float* dy;
-  float* dx;
-  float* dresidual = nullptr;  // dy through the ReLU; null without a residual
+  const float* inv_std;
+  bool relu = false;
+  const std::uint8_t* mask;  // what forward wrote
+  const void* dy;
+  void* dx;
+  void* dresidual = nullptr;  // dy through the ReLU; null without a residual
   float* dgamma;
   float* dbeta;
 };
-
-// Bytes of a mask for one bit per element in memory.
-inline std::size_t mask_bytes(const ActivationShape& shape, Layout layout) {
-  return (shape.storage_count(layout) + 7) / 8;
-}
 
 class NormKernels {
  public:
   virtual ~NormKernels() = default;
 
-  // mean[c] and the biased variance var[c] of x: one read of x. Each picture's
-  // part is summed around its own mean, the parts are joined in double
-  // precision (Chan, Golub and LeVeque 1979), the same for any number of
-  // threads.
-  virtual void batch_statistics(const ActivationShape& shape, Layout layout,
-                                const float* x, float* mean, float* var) = 0;
+  // One read of x. Sums are taken around a value of x's own size and joined in
+  // double precision, in an order that depends on nothing but the shape.
+  virtual void statistics(const BatchNormStatistics& args) = 0;
 
-  // Applies given statistics: reads x (and the residual), writes y.
-  virtual void apply(const BatchNormForward& args, const float* mean,
-                     const float* inv_std) = 0;
+  // inv_std[i] = 1 / sqrt(var[i] + eps)
+  virtual void inverse_std(std::size_t count, const float* var, float eps,
+                           float* inv_std) = 0;
+
+  // Bytes of the mask of a batch norm with ReLU.
+  virtual std::size_t mask_bytes(const Activation& shape,
+                                 bool has_residual) const = 0;
+
+  // Reads x (and the residual), writes y.
+  virtual void apply(const BatchNormForward& args) = 0;
 
   // Two passes: the sums for dgamma and dbeta read x and dy, the second reads
   // them again and writes dx (and dresidual).

@@ -1,18 +1,34 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+#include "kernels/runtime/dtype.h"
 
 namespace ringlet {
+
+// What may change from step to step, in the device's memory, so that a step
+// that was recorded once can be repeated.
+struct SgdStep {
+  float lr;
+  float gradient_scale = 1;  // by which the gradients are to be multiplied
+  std::uint32_t skip = 0;    // nothing is changed unless it is 0
+};
 
 struct SgdArgs {
   std::size_t count;
   const float* grad;
   float* momentum_buffer;  // in and out; starts at zero
   float* parameter;        // in and out
-  float lr;
+  const SgdStep* step;
   float momentum;
   float weight_decay;
   bool nesterov;
+  // One bit per element, low bits first: whether it decays. Null: all do.
+  const std::uint8_t* decays = nullptr;
+  // The new parameters once more, in f16 or bf16, or null.
+  void* half_copy = nullptr;
+  Dtype half_dtype = Dtype::kBF16;
 };
 
 class OptimKernels {
@@ -23,8 +39,11 @@ class OptimKernels {
   // p -= lr (nesterov ? g + momentum m : m). Reads three arrays, writes two.
   virtual void sgd(const SgdArgs& args) = 0;
 
-  // True when none of `count` floats is NaN or infinite. Reads them once.
-  virtual bool all_finite(std::size_t count, const float* values) = 0;
+  // *result = the sum of the squares of `count` floats, in double precision and
+  // in an order that depends on `count` alone; finite exactly if they all are.
+  // Reads them once.
+  virtual void squared_norm(std::size_t count, const float* values,
+                            double* result) = 0;
 };
 
 }  // namespace ringlet

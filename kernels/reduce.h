@@ -58,4 +58,14 @@ inline void reduce_tree(void* result, const void* const* operands,
 // data[i] = data[i] * factor; floating types only.
 void scale(void* data, std::size_t count, Dtype dtype, double factor);
 
+// The same on a GPU's memory, enqueued on `stream`, a cudaStream_t.
+namespace cuda {
+
+void reduce(void* accumulator, const void* operand, std::size_t count,
+            Dtype dtype, ReduceOp op, void* stream);
+void scale(void* data, std::size_t count, Dtype dtype, double factor,
+           void* stream);
+
+}  // namespace cuda
+
 }  // namespace ringlet

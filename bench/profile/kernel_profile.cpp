@@ -59,7 +59,7 @@ double flops_of(const ConvShape& s) {
          static_cast<double>(s.weight_count());
 }
 
-double flops_of(const LinearShape& s) {
+double flops_of(const LinearArgs& s) {
   return 2.0 * static_cast<double>(s.n * s.in * s.out);
 }
 
@@ -73,36 +73,40 @@ struct Timed : Kernels {
 struct TimedConv final : Timed<ConvKernels> {
   using Timed::Timed;
 
-  void forward(const ConvShape& shape, Layout layout, const float* x,
-               const float* weight, const float* bias, float* y) override {
-    table.time(kConvForward, flops_of(shape),
-               [&] { real.forward(shape, layout, x, weight, bias, y); });
+  void forward(const ConvArgs& args, const void* x, const void* weight,
+               const float* bias, void* y) override {
+    table.time(kConvForward, flops_of(args.shape),
+               [&] { real.forward(args, x, weight, bias, y); });
   }
-  void backward_data(const ConvShape& shape, Layout layout, const float* dy,
-                     const float* weight, float* dx) override {
-    table.time(kConvBackwardData, flops_of(shape),
-               [&] { real.backward_data(shape, layout, dy, weight, dx); });
+  void backward_data(const ConvArgs& args, const void* dy, const void* weight,
+                     void* dx) override {
+    table.time(kConvBackwardData, flops_of(args.shape),
+               [&] { real.backward_data(args, dy, weight, dx); });
   }
-  void backward_weights(const ConvShape& shape, Layout layout, const float* x,
-                        const float* dy, float* dweight,
-                        float* dbias) override {
-    table.time(kConvBackwardWeights, flops_of(shape), [&] {
-      real.backward_weights(shape, layout, x, dy, dweight, dbias);
-    });
+  void backward_weights(const ConvArgs& args, const void* x, const void* dy,
+                        float* dweight, float* dbias) override {
+    table.time(kConvBackwardWeights, flops_of(args.shape),
+               [&] { real.backward_weights(args, x, dy, dweight, dbias); });
   }
 };
 
 struct TimedNorm final : Timed<NormKernels> {
   using Timed::Timed;
 
-  void batch_statistics(const ActivationShape& shape, Layout layout,
-                        const float* x, float* mean, float* var) override {
-    table.time(kBatchStatistics, 0,
-               [&] { real.batch_statistics(shape, layout, x, mean, var); });
+  void statistics(const BatchNormStatistics& args) override {
+    table.time(kBatchStatistics, 0, [&] { real.statistics(args); });
   }
-  void apply(const BatchNormForward& args, const float* mean,
-             const float* inv_std) override {
-    table.time(kBatchApply, 0, [&] { real.apply(args, mean, inv_std); });
+  void inverse_std(std::size_t count, const float* var, float eps,
+                   float* inv_std) override {
+    table.time(kBatchStatistics, 0,
+               [&] { real.inverse_std(count, var, eps, inv_std); });
+  }
+  std::size_t mask_bytes(const Activation& shape,
+                         bool has_residual) const override {
+    return real.mask_bytes(shape, has_residual);
+  }
+  void apply(const BatchNormForward& args) override {
+    table.time(kBatchApply, 0, [&] { real.apply(args); });
   }
   void backward(const BatchNormBackward& args) override {
     table.time(kBatchBackward, 0, [&] { real.backward(args); });
@@ -112,74 +116,71 @@ struct TimedNorm final : Timed<NormKernels> {
 struct TimedPool final : Timed<PoolKernels> {
   using Timed::Timed;
 
-  void max_forward(const MaxPoolShape& shape, Layout layout, const float* x,
-                   float* y, std::uint8_t* winner) override {
-    table.time(kPool, 0,
-               [&] { real.max_forward(shape, layout, x, y, winner); });
+  void max_forward(const MaxPoolShape& shape, const void* x, void* y,
+                   std::uint8_t* winner) override {
+    table.time(kPool, 0, [&] { real.max_forward(shape, x, y, winner); });
   }
-  void max_backward(const MaxPoolShape& shape, Layout layout, const float* dy,
-                    const std::uint8_t* winner, float* dx) override {
-    table.time(kPool, 0,
-               [&] { real.max_backward(shape, layout, dy, winner, dx); });
+  void max_backward(const MaxPoolShape& shape, const void* dy,
+                    const std::uint8_t* winner, void* dx) override {
+    table.time(kPool, 0, [&] { real.max_backward(shape, dy, winner, dx); });
   }
-  void average_forward(const ActivationShape& shape, Layout layout,
-                       const float* x, float* y) override {
-    table.time(kPool, 0, [&] { real.average_forward(shape, layout, x, y); });
+  void average_forward(const Activation& shape, const void* x,
+                       void* y) override {
+    table.time(kPool, 0, [&] { real.average_forward(shape, x, y); });
   }
-  void average_backward(const ActivationShape& shape, Layout layout,
-                        const float* dy, float* dx) override {
-    table.time(kPool, 0, [&] { real.average_backward(shape, layout, dy, dx); });
+  void average_backward(const Activation& shape, const void* dy,
+                        void* dx) override {
+    table.time(kPool, 0, [&] { real.average_backward(shape, dy, dx); });
   }
 };
 
 struct TimedLinear final : Timed<LinearKernels> {
   using Timed::Timed;
 
-  void forward(const LinearShape& shape, const float* x, const float* weight,
-               const float* bias, float* y) override {
-    table.time(kLinear, flops_of(shape),
-               [&] { real.forward(shape, x, weight, bias, y); });
+  void forward(const LinearArgs& args, const void* x, const void* weight,
+               const float* bias, void* y) override {
+    table.time(kLinear, flops_of(args),
+               [&] { real.forward(args, x, weight, bias, y); });
   }
-  void backward_data(const LinearShape& shape, const float* dy,
-                     const float* weight, float* dx) override {
-    table.time(kLinear, flops_of(shape),
-               [&] { real.backward_data(shape, dy, weight, dx); });
+  void backward_data(const LinearArgs& args, const void* dy, const void* weight,
+                     void* dx) override {
+    table.time(kLinear, flops_of(args),
+               [&] { real.backward_data(args, dy, weight, dx); });
   }
-  void backward_weights(const LinearShape& shape, const float* x,
-                        const float* dy, float* dweight,
-                        float* dbias) override {
-    table.time(kLinear, flops_of(shape),
-               [&] { real.backward_weights(shape, x, dy, dweight, dbias); });
+  void backward_weights(const LinearArgs& args, const void* x, const void* dy,
+                        float* dweight, float* dbias) override {
+    table.time(kLinear, flops_of(args),
+               [&] { real.backward_weights(args, x, dy, dweight, dbias); });
   }
 };
 
 struct TimedLoss final : Timed<LossKernels> {
   using Timed::Timed;
 
-  CrossEntropyResult cross_entropy(const CrossEntropyArgs& args,
-                                   float* dlogits) override {
-    return table.time(kLoss, 0,
-                      [&] { return real.cross_entropy(args, dlogits); });
+  void cross_entropy(const CrossEntropyArgs& args) override {
+    table.time(kLoss, 0, [&] { real.cross_entropy(args); });
   }
 };
 
 struct TimedElementwise final : Timed<ElementwiseKernels> {
   using Timed::Timed;
 
-  void relu(std::size_t count, const float* x, float* y) override {
-    table.time(kElementwise, 0, [&] { real.relu(count, x, y); });
+  void relu(std::size_t count, Dtype dtype, const void* x, void* y) override {
+    table.time(kElementwise, 0, [&] { real.relu(count, dtype, x, y); });
   }
-  void relu_backward(std::size_t count, const float* y, const float* dy,
-                     float* dx) override {
-    table.time(kElementwise, 0, [&] { real.relu_backward(count, y, dy, dx); });
+  void relu_backward(std::size_t count, Dtype dtype, const void* y,
+                     const void* dy, void* dx) override {
+    table.time(kElementwise, 0,
+               [&] { real.relu_backward(count, dtype, y, dy, dx); });
   }
-  void add(std::size_t count, const float* a, const float* b,
-           float* y) override {
-    table.time(kElementwise, 0, [&] { real.add(count, a, b, y); });
+  void add(std::size_t count, Dtype dtype, const void* a, const void* b,
+           void* y) override {
+    table.time(kElementwise, 0, [&] { real.add(count, dtype, a, b, y); });
   }
-  void reorder(const ActivationShape& shape, Layout from, const float* x,
-               Layout to, float* y) override {
-    table.time(kElementwise, 0, [&] { real.reorder(shape, from, x, to, y); });
+  void reorder(const Activation& from, const void* x, Layout layout,
+               Dtype dtype, void* y) override {
+    table.time(kElementwise, 0,
+               [&] { real.reorder(from, x, layout, dtype, y); });
   }
 };
 
@@ -189,9 +190,10 @@ struct TimedOptim final : Timed<OptimKernels> {
   void sgd(const SgdArgs& args) override {
     table.time(kOptimizer, 0, [&] { real.sgd(args); });
   }
-  bool all_finite(std::size_t count, const float* values) override {
-    return table.time(kFiniteCheck, 0,
-                      [&] { return real.all_finite(count, values); });
+  void squared_norm(std::size_t count, const float* values,
+                    double* result) override {
+    table.time(kFiniteCheck, 0,
+               [&] { real.squared_norm(count, values, result); });
   }
 };
 

@@ -22,6 +22,7 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
 struct BatchNormState {
   Tensor running_mean;  // [c], updated in training
   Tensor running_var;   // [c], unbiased, updated in training
+  Tensor batches = {};  // i64: training steps so far; may be undefined
   float momentum = 0.1f;
   float eps = 1e-5f;
 };

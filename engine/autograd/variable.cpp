@@ -51,8 +51,8 @@ struct Variable::Impl {
     const Tensor sum =
         grad_shared ? Tensor(grad.shape(), grad.dtype(), grad.layout()) : grad;
     backend(grad.device())
-        .elementwise.add(grad.storage_count(), grad.data(), gradient.data(),
-                         sum.data());
+        .elementwise.add(grad.storage_count(), grad.dtype(), grad.raw(),
+                         gradient.raw(), sum.raw());
     grad = sum;
     grad_shared = false;
   }

@@ -5,24 +5,11 @@
 
 #include "kernels/augment.h"
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/philox.h"
 
 namespace ringlet {
 namespace {
 
-constexpr std::int32_t kPad = 4;  // pixels that a crop may reach outside
 constexpr std::size_t kBatchesPerWorker = 2;  // one in work, one ready
-
-PictureCrop draw_crop(const std::uint8_t* pixels, std::uint64_t seed,
-                      std::uint32_t epoch, std::uint32_t index) {
-  PhiloxStream random(seed, RandomPurpose::kAugmentation, epoch, index);
-  const auto shift = [&random] {
-    return static_cast<std::int32_t>(random.below(2 * kPad + 1)) - kPad;
-  };
-  const std::int32_t dy = shift();
-  const std::int32_t dx = shift();
-  return {pixels, dy, dx, random.below(2) == 1};
-}
 
 }  // namespace
 
@@ -89,8 +76,9 @@ Batch DataLoader::make_batch(const Order& order, std::uint32_t epoch,
                   images_.name, label, index, images_.classes.size() - 1);
     batch.labels.data<std::int32_t>()[i] = label;
     const std::uint8_t* pixels = images_.image(index);
-    crops[i] = options_.augment ? draw_crop(pixels, options_.seed, epoch, index)
-                                : PictureCrop{pixels};
+    crops[i] = {pixels, options_.augment
+                            ? draw_crop(options_.seed, epoch, index)
+                            : Crop{}};
   }
   augment({images_.height, images_.width, images_.mean, images_.std},
           crops.data(), crops.size(), batch.images.data());

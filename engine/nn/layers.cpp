@@ -47,7 +47,8 @@ BatchNorm2d::BatchNorm2d(std::size_t channels) {
       add_buffer("running_mean", Tensor::zeros({size(channels)}));
   state_.running_var =
       add_buffer("running_var", Tensor::zeros({size(channels)}));
-  batches_ = add_buffer("num_batches_tracked", Tensor::zeros({}, Dtype::kI64));
+  state_.batches =
+      add_buffer("num_batches_tracked", Tensor::zeros({}, Dtype::kI64));
 }
 
 Variable BatchNorm2d::forward(const Variable& x) { return run(x, false, {}); }
@@ -59,7 +60,6 @@ Variable BatchNorm2d::forward_relu(const Variable& x,
 
 Variable BatchNorm2d::run(const Variable& x, bool relu,
                           const Variable& residual) {
-  if (training()) ++*batches_.data<std::int64_t>();
   return batch_norm(
       x, weight_, bias_, state_,
       {.training = training(), .relu = relu, .residual = residual});
@@ -70,7 +70,7 @@ void BatchNorm2d::reset(std::uint64_t, std::uint32_t) {
   bias_.data().fill_zero();
   state_.running_mean.fill_zero();
   fill_constant(state_.running_var, 1.0f);
-  batches_.fill_zero();
+  state_.batches.fill_zero();
 }
 
 Linear::Linear(std::size_t in, std::size_t out) {

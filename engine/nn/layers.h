@@ -47,7 +47,6 @@ class BatchNorm2d final : public Module {
 
   Variable weight_, bias_;
   BatchNormState state_;
-  Tensor batches_;
 };
 
 // Parameters: weight [out, in], bias [out]; initialised as torch.nn.Linear:

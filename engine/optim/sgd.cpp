@@ -11,15 +11,18 @@ SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
       momentum_({static_cast<std::int64_t>(arena.count())}, Dtype::kF32,
                 Layout::kPlain, memory_, 0) {
   momentum_.fill_zero();
+  if (!options.no_decay_bn_bias) return;
+  constexpr std::size_t kBitsPerByte = 8;
+  std::vector<std::uint8_t> decays((arena.count() + kBitsPerByte - 1) /
+                                   kBitsPerByte);
   for (const ParameterArena::Slot& slot : arena.slots()) {
-    const bool spared =
-        options.no_decay_bn_bias && slot.parameter.data().shape().size() == 1;
-    const float decay = spared ? 0.0f : options.weight_decay;
-    if (segments_.empty() || segments_.back().weight_decay != decay) {
-      segments_.push_back({slot.begin, 0, decay});
+    if (slot.parameter.data().shape().size() == 1) continue;
+    for (std::size_t i = slot.begin; i < slot.begin + slot.count; ++i) {
+      decays[i / kBitsPerByte] |= 1u << i % kBitsPerByte;
     }
-    segments_.back().count += slot.count;
   }
+  decays_ = Tensor({static_cast<std::int64_t>(decays.size())}, Dtype::kU8);
+  std::copy(decays.begin(), decays.end(), decays_.data<std::uint8_t>());
 }
 
 std::vector<std::pair<std::string, Tensor>> SGD::state() const {
@@ -34,17 +37,18 @@ std::vector<std::pair<std::string, Tensor>> SGD::state() const {
 }
 
 void SGD::step(float lr) {
-  for (const Segment& segment : segments_) {
-    backend(momentum_.device())
-        .optim.sgd({.count = segment.count,
-                    .grad = arena_.gradients() + segment.begin,
-                    .momentum_buffer = momentum_.data() + segment.begin,
-                    .parameter = arena_.values() + segment.begin,
-                    .lr = lr,
-                    .momentum = options_.momentum,
-                    .weight_decay = segment.weight_decay,
-                    .nesterov = options_.nesterov});
-  }
+  const SgdStep step{.lr = lr};
+  backend(momentum_.device())
+      .optim.sgd({.count = arena_.count(),
+                  .grad = arena_.gradients(),
+                  .momentum_buffer = momentum_.data(),
+                  .parameter = arena_.values(),
+                  .step = &step,
+                  .momentum = options_.momentum,
+                  .weight_decay = options_.weight_decay,
+                  .nesterov = options_.nesterov,
+                  .decays = decays_.defined() ? decays_.data<std::uint8_t>()
+                                              : nullptr});
 }
 
 }  // namespace ringlet

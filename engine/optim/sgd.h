@@ -32,15 +32,9 @@ class SGD {
   std::vector<std::pair<std::string, Tensor>> state() const;
 
  private:
-  // A run of parameters with the same weight decay.
-  struct Segment {
-    std::size_t begin, count;
-    float weight_decay;
-  };
-
   const ParameterArena& arena_;
   SgdOptions options_;
-  std::vector<Segment> segments_;
+  Tensor decays_;  // SgdArgs::decays; undefined where all parameters do
   Buffer memory_;
   Tensor momentum_;  // all of the memory
 };

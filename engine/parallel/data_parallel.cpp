@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "engine/parallel/agreement.h"
@@ -98,7 +99,10 @@ void DataParallel::gradient_ready(std::size_t slot) {
 
 bool DataParallel::all_finite(std::size_t begin, std::size_t count) const {
   const Device device = arena_.slots().front().parameter.data().device();
-  return backend(device).optim.all_finite(count, arena_.gradients() + begin);
+  double squares = 0;
+  backend(device).optim.squared_norm(count, arena_.gradients() + begin,
+                                     &squares);
+  return std::isfinite(squares);
 }
 
 bool DataParallel::gradients_are_finite() const {

@@ -10,14 +10,14 @@
 namespace ringlet {
 namespace {
 
-ActivationShape activation_shape(const Shape& shape) {
+Activation activation_of(const Shape& shape, Layout layout) {
   RINGLET_CHECK(shape.size() == 4,
                 "an activation has the shape [n, c, h, w], got {}",
                 to_string(shape));
   const auto size = [&](std::size_t i) {
     return static_cast<std::size_t>(shape[i]);
   };
-  return {size(0), size(1), size(2), size(3)};
+  return {size(0), size(1), size(2), size(3), layout};
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ std::size_t Tensor::count() const { return element_count(shape_); }
 
 std::size_t Tensor::storage_count() const {
   if (layout_ == Layout::kPlain) return count();
-  return activation_shape(shape_).storage_count(layout_);
+  return activation_of(shape_, layout_).storage_count();
 }
 
 Tensor Tensor::reshaped(Shape shape) const {
@@ -86,8 +86,8 @@ Tensor Tensor::to_layout(Layout layout) const {
   RINGLET_CHECK(dtype_ == Dtype::kF32, "to_layout of {}, expected f32",
                 name_of(dtype_));
   Tensor copy(shape_, dtype_, layout);
-  backend(device()).elementwise.reorder(activation_shape(shape_), layout_,
-                                        data(), layout, copy.data());
+  backend(device()).elementwise.reorder(activation_of(shape_, layout_), raw(),
+                                        layout, Dtype::kF32, copy.raw());
   return copy;
 }
 

@@ -12,14 +12,14 @@ struct Channel {
 
 // One row of the crop; `source` is its row of the picture. Columns [begin,
 // end) of the crop lie inside the picture, the others are black.
-void augment_row(const std::uint8_t* source, const PictureCrop& picture,
+void augment_row(const std::uint8_t* source, const Crop& crop,
                  std::int32_t width, Channel channel, float* __restrict y) {
-  const std::int32_t begin = std::clamp(-picture.dx, 0, width);
-  const std::int32_t end = std::clamp(width - picture.dx, begin, width);
+  const std::int32_t begin = std::clamp(-crop.dx, 0, width);
+  const std::int32_t end = std::clamp(width - crop.dx, begin, width);
   if (begin > 0 || end < width) std::fill_n(y, width, channel.offset);
-  const std::uint8_t* __restrict inside = source + begin + picture.dx;
+  const std::uint8_t* __restrict inside = source + begin + crop.dx;
   const std::int32_t count = end - begin;
-  if (picture.flip) {
+  if (crop.flip) {
     float* last = y + (width - 1 - begin);
     for (std::int32_t x = 0; x < count; ++x) {
       last[-x] = static_cast<float>(inside[x]) * channel.scale + channel.offset;
@@ -46,11 +46,12 @@ void augment(const AugmentParams& params, const PictureCrop* pictures,
       const std::uint8_t* plane =
           picture.pixels + c * params.height * params.width;
       for (std::int32_t row = 0; row < height; ++row, y += width) {
-        const std::int32_t source_row = row + picture.dy;
+        const std::int32_t source_row = row + picture.crop.dy;
         if (source_row < 0 || source_row >= height) {
           std::fill_n(y, width, channel.offset);
         } else {
-          augment_row(plane + source_row * width, picture, width, channel, y);
+          augment_row(plane + source_row * width, picture.crop, width, channel,
+                      y);
         }
       }
     }

@@ -7,6 +7,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/families.h"
+#include "kernels/runtime/check.h"
 
 namespace ringlet {
 namespace cpu {
@@ -15,6 +16,11 @@ Layout activation_layout() {
   const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
   const auto avx512 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
   return (isa & avx512) == avx512 ? Layout::kBlocked16 : Layout::kBlocked8;
+}
+
+void check_type(const char* op, Dtype dtype) {
+  RINGLET_CHECK(dtype == Dtype::kF32, "{} of {} on the CPU: expected f32", op,
+                name_of(dtype));
 }
 
 namespace {

@@ -23,6 +23,8 @@ memory::format_tag tag_of(Layout layout) {
       return memory::format_tag::nChw8c;
     case Layout::kBlocked16:
       return memory::format_tag::nChw16c;
+    case Layout::kChannelsLast:
+      return memory::format_tag::nhwc;
     case Layout::kPlain:
       break;
   }
@@ -51,11 +53,12 @@ class Scratch {
 // oneDNN's convolutions. Each (shape, pass) is compiled once and kept.
 class Conv final : public ConvKernels {
  public:
-  void forward(const ConvShape& shape, Layout x_layout, const float* x,
-               const float* weight, const float* bias, float* y) override {
-    checked("forward", shape, [&] {
+  void forward(const ConvArgs& args, const void* x, const void* weight,
+               const float* bias, void* y) override {
+    const ConvShape& shape = args.shape;
+    checked("forward", args, [&] {
       const DnnlConv& conv =
-          compiled({shape, ConvPass::kForward, x_layout, bias != nullptr});
+          compiled({args, ConvPass::kForward, bias != nullptr});
       Arguments arguments{
           {DNNL_ARG_SRC, wrap(conv.src, x)},
           {DNNL_ARG_WEIGHTS, arranged_weights(shape, conv, weight)},
@@ -65,25 +68,24 @@ class Conv final : public ConvKernels {
     });
   }
 
-  void backward_data(const ConvShape& shape, Layout x_layout, const float* dy,
-                     const float* weight, float* dx) override {
-    checked("backward_data", shape, [&] {
-      const DnnlConv& conv =
-          compiled({shape, ConvPass::kBackwardData, x_layout, false});
+  void backward_data(const ConvArgs& args, const void* dy, const void* weight,
+                     void* dx) override {
+    checked("backward_data", args, [&] {
+      const DnnlConv& conv = compiled({args, ConvPass::kBackwardData, false});
       Arguments arguments{
           {DNNL_ARG_DIFF_DST, wrap(conv.dst, dy)},
-          {DNNL_ARG_WEIGHTS, arranged_weights(shape, conv, weight)},
+          {DNNL_ARG_WEIGHTS, arranged_weights(args.shape, conv, weight)},
           {DNNL_ARG_DIFF_SRC, wrap(conv.src, dx)}};
       execute(conv, arguments);
     });
   }
 
-  void backward_weights(const ConvShape& shape, Layout x_layout, const float* x,
-                        const float* dy, float* dweight,
-                        float* dbias) override {
-    checked("backward_weights", shape, [&] {
-      const DnnlConv& conv = compiled(
-          {shape, ConvPass::kBackwardWeights, x_layout, dbias != nullptr});
+  void backward_weights(const ConvArgs& args, const void* x, const void* dy,
+                        float* dweight, float* dbias) override {
+    const ConvShape& shape = args.shape;
+    checked("backward_weights", args, [&] {
+      const DnnlConv& conv =
+          compiled({args, ConvPass::kBackwardWeights, dbias != nullptr});
       const memory::desc plain = plain_weights(shape);
       const bool as_is = conv.weights == plain;
       memory result =
@@ -103,7 +105,9 @@ class Conv final : public ConvKernels {
  private:
   // oneDNN's own exceptions become ours at this border.
   template <typename Call>
-  static void checked(const char* pass, const ConvShape& s, Call call) {
+  static void checked(const char* pass, const ConvArgs& args, Call call) {
+    check_type("convolution", args.dtype);
+    const ConvShape& s = args.shape;
     try {
       call();
     } catch (const dnnl::error& error) {
@@ -116,9 +120,8 @@ class Conv final : public ConvKernels {
   }
 
   struct Key {
-    ConvShape shape;
+    ConvArgs args;
     ConvPass pass;
-    Layout x_layout;
     bool bias;
     ConvAlgorithm algorithm = conv_algorithm();
     auto operator<=>(const Key&) const = default;
@@ -131,15 +134,15 @@ class Conv final : public ConvKernels {
   }
 
   DnnlConv compile(const Key& key) {
-    DnnlConvRequest request{key.shape,
+    DnnlConvRequest request{key.args.shape,
                             key.pass,
-                            tag_of(key.x_layout),
+                            tag_of(key.args.x_layout),
                             tag_of(activation_layout()),
                             key.bias,
                             dnnl::algorithm::convolution_winograd};
     const bool winograd = key.algorithm == ConvAlgorithm::kWinograd ||
                           (key.algorithm == ConvAlgorithm::kAutomatic &&
-                           prefers_winograd(key.shape));
+                           prefers_winograd(key.args.shape));
     if (winograd) {
       try {
         return make_dnnl_conv(engine_, request);
@@ -165,7 +168,7 @@ class Conv final : public ConvKernels {
 
   // The plain weights in the layout that the kernel wants.
   memory arranged_weights(const ConvShape& shape, const DnnlConv& conv,
-                          const float* weight) {
+                          const void* weight) {
     memory plain = wrap(plain_weights(shape), weight);
     if (plain.get_desc() == conv.weights) return plain;
     memory arranged = wrap(conv.weights, weights_.get(conv.weights.get_size()));

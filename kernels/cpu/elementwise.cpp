@@ -1,8 +1,7 @@
 #include "kernels/elementwise.h"
 
-#include <algorithm>
-
 #include "kernels/cpu/families.h"
+#include "kernels/runtime/check.h"
 
 namespace ringlet::cpu {
 namespace {
@@ -10,10 +9,13 @@ namespace {
 // Where element (n, c, pixel) of an activation lies in memory.
 class Index {
  public:
-  Index(const ActivationShape& shape, Layout layout)
+  Index(const Activation& shape, Layout layout)
       : block_(block_of(layout)),
         channels_(round_up(shape.c, block_)),
-        pixels_(shape.pixels()) {}
+        pixels_(shape.pixels()) {
+    RINGLET_CHECK(layout != Layout::kChannelsLast,
+                  "reorder on the CPU: expected a plain or a blocked layout");
+  }
 
   std::size_t operator()(std::size_t n, std::size_t c, std::size_t p) const {
     const std::size_t tile = (n * channels_ + c / block_ * block_) * pixels_;
@@ -24,34 +26,49 @@ class Index {
   std::size_t block_, channels_, pixels_;
 };
 
+// y[i] = value(a[i], b[i])
+template <typename Value>
+void combine(const char* op, std::size_t count, Dtype dtype, const void* a,
+             const void* b, void* y, Value value) {
+  check_type(op, dtype);
+  const float* left = floats(a);
+  const float* right = floats(b);
+  float* result = floats(y);
+#pragma omp parallel for simd
+  for (std::size_t i = 0; i < count; ++i) result[i] = value(left[i], right[i]);
+}
+
 class Elementwise final : public ElementwiseKernels {
  public:
-  void relu(std::size_t count, const float* x, float* y) override {
-#pragma omp parallel for simd
-    for (std::size_t i = 0; i < count; ++i) y[i] = x[i] < 0 ? 0.0f : x[i];
+  void relu(std::size_t count, Dtype dtype, const void* x, void* y) override {
+    combine("relu", count, dtype, x, x, y,
+            [](float v, float) { return v < 0 ? 0.0f : v; });
   }
 
-  void relu_backward(std::size_t count, const float* y, const float* dy,
-                     float* dx) override {
-#pragma omp parallel for simd
-    for (std::size_t i = 0; i < count; ++i) dx[i] = y[i] <= 0 ? 0.0f : dy[i];
+  void relu_backward(std::size_t count, Dtype dtype, const void* y,
+                     const void* dy, void* dx) override {
+    combine("relu_backward", count, dtype, y, dy, dx,
+            [](float v, float g) { return v <= 0 ? 0.0f : g; });
   }
 
-  void add(std::size_t count, const float* a, const float* b,
-           float* y) override {
-#pragma omp parallel for simd
-    for (std::size_t i = 0; i < count; ++i) y[i] = a[i] + b[i];
+  void add(std::size_t count, Dtype dtype, const void* a, const void* b,
+           void* y) override {
+    combine("add", count, dtype, a, b, y,
+            [](float v, float w) { return v + w; });
   }
 
-  void reorder(const ActivationShape& shape, Layout from, const float* x,
-               Layout to, float* y) override {
-    const Index source(shape, from), target(shape, to);
-    const std::size_t padded = round_up(shape.c, block_of(to));
+  void reorder(const Activation& from, const void* x, Layout layout,
+               Dtype dtype, void* y) override {
+    check_type("reorder", from.dtype);
+    check_type("reorder", dtype);
+    const Index source(from, from.layout), target(from, layout);
+    const std::size_t padded = round_up(from.c, block_of(layout));
 #pragma omp parallel for
-    for (std::size_t n = 0; n < shape.n; ++n) {
+    for (std::size_t n = 0; n < from.n; ++n) {
       for (std::size_t c = 0; c < padded; ++c) {
-        for (std::size_t p = 0; p < shape.pixels(); ++p) {
-          y[target(n, c, p)] = c < shape.c ? x[source(n, c, p)] : 0.0f;
+        for (std::size_t p = 0; p < from.pixels(); ++p) {
+          floats(y)[target(n, c, p)] =
+              c < from.c ? floats(x)[source(n, c, p)] : 0.0f;
         }
       }
     }

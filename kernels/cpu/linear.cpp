@@ -65,32 +65,37 @@ void multiply(std::size_t m, std::size_t n, std::size_t k, A a, const float* b,
 
 class Linear final : public LinearKernels {
  public:
-  void forward(const LinearShape& s, const float* x, const float* weight,
-               const float* bias, float* y) override {
+  void forward(const LinearArgs& s, const void* x, const void* weight,
+               const float* bias, void* y) override {
+    check_type("linear", s.dtype);
     each_rows(s.n, [&](Rows rows) {
       for (std::size_t o = 0; o < s.out; ++o) {
         for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
-          y[r * s.out + o] =
-              bias[o] + dot(x + r * s.in, weight + o * s.in, s.in);
+          floats(y)[r * s.out + o] =
+              bias[o] +
+              dot(floats(x) + r * s.in, floats(weight) + o * s.in, s.in);
         }
       }
     });
   }
 
-  void backward_data(const LinearShape& s, const float* dy, const float* weight,
-                     float* dx) override {
+  void backward_data(const LinearArgs& s, const void* dy, const void* weight,
+                     void* dx) override {
+    check_type("linear", s.dtype);
     const auto value = [&](std::size_t n, std::size_t o) {
-      return dy[n * s.out + o];
+      return floats(dy)[n * s.out + o];
     };
-    multiply(s.n, s.in, s.out, value, weight, dx);
+    multiply(s.n, s.in, s.out, value, floats(weight), floats(dx));
   }
 
-  void backward_weights(const LinearShape& s, const float* x, const float* dy,
+  void backward_weights(const LinearArgs& s, const void* x, const void* dy_,
                         float* dweight, float* dbias) override {
+    check_type("linear", s.dtype);
+    const float* dy = floats(dy_);
     const auto value = [&](std::size_t o, std::size_t n) {
       return dy[n * s.out + o];
     };
-    multiply(s.out, s.in, s.n, value, x, dweight);
+    multiply(s.out, s.in, s.n, value, floats(x), dweight);
     std::fill_n(dbias, s.out, 0.0f);
     for (std::size_t n = 0; n < s.n; ++n) {
       for (std::size_t o = 0; o < s.out; ++o) dbias[o] += dy[n * s.out + o];

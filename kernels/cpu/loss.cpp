@@ -2,43 +2,40 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/families.h"
-#include "kernels/runtime/check.h"
 
 namespace ringlet::cpu {
 namespace {
 
 class Loss final : public LossKernels {
  public:
-  CrossEntropyResult cross_entropy(const CrossEntropyArgs& args,
-                                   float* dlogits) override {
-    CrossEntropyResult result;
+  void cross_entropy(const CrossEntropyArgs& args) override {
+    check_type("cross_entropy", args.dtype);
+    CrossEntropyResult& result = *args.result;
+    result = {};
     for (std::size_t i = 0; i < args.n; ++i) {
-      const float* logits = args.logits + i * args.classes;
-      const std::size_t label = checked_label(args, i);
+      const float* logits = floats(args.logits) + i * args.classes;
+      const auto label = static_cast<std::size_t>(args.labels[i]);
+      if (args.labels[i] < 0 || label >= args.classes) {
+        if (result.bad_label < 0) result.bad_label = static_cast<long>(i);
+        result.loss = std::numeric_limits<double>::quiet_NaN();
+        continue;
+      }
       const double total = log_sum_exp(args, logits);
       result.loss += total - expected_logit(args, logits, label);
       const float* largest = std::max_element(logits, logits + args.classes);
       result.correct += largest == logits + label;
-      if (dlogits) {
-        gradient(args, logits, label, total, dlogits + i * args.classes);
+      if (args.dlogits != nullptr) {
+        gradient(args, logits, label, total,
+                 floats(args.dlogits) + i * args.classes);
       }
     }
     result.loss *= static_cast<double>(args.scale);
-    return result;
   }
 
  private:
-  static std::size_t checked_label(const CrossEntropyArgs& args,
-                                   std::size_t i) {
-    const std::int32_t label = args.labels[i];
-    RINGLET_CHECK(label >= 0 && static_cast<std::size_t>(label) < args.classes,
-                  "cross_entropy: sample {} has label {}, expected 0 to {}", i,
-                  label, args.classes - 1);
-    return static_cast<std::size_t>(label);
-  }
-
   // log of the sum of exponentials, with the largest logit taken out so that
   // no exponential overflows.
   static double log_sum_exp(const CrossEntropyArgs& args, const float* logits) {
@@ -68,12 +65,14 @@ class Loss final : public LossKernels {
                        std::size_t label, double total, float* dlogits) {
     const double smoothing = args.label_smoothing;
     const double elsewhere = smoothing / static_cast<double>(args.classes);
+    const double scale =
+        static_cast<double>(args.scale) *
+        static_cast<double>(args.gradient_scale ? *args.gradient_scale : 1.0f);
 #pragma omp simd
     for (std::size_t k = 0; k < args.classes; ++k) {
       const double softmax = std::exp(static_cast<double>(logits[k]) - total);
       const double target = elsewhere + (k == label ? 1 - smoothing : 0.0);
-      dlogits[k] = static_cast<float>((softmax - target) *
-                                      static_cast<double>(args.scale));
+      dlogits[k] = static_cast<float>((softmax - target) * scale);
     }
   }
 };

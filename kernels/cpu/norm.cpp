@@ -1,5 +1,6 @@
 #include "kernels/norm.h"
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cpu/families.h"
@@ -73,9 +74,10 @@ void each_tile_streaming(const Tiles& tiles, const float* output,
 template <std::size_t B, bool S>
 void apply_tile(const BatchNormForward& args, Vec<B> scale, Vec<B> shift,
                 std::size_t offset, std::size_t pixels) {
-  const float* x = args.x + offset;
-  float* y = args.y + offset;
-  const float* residual = args.residual ? args.residual + offset : nullptr;
+  const float* x = floats(args.x) + offset;
+  float* y = floats(args.y) + offset;
+  const float* residual =
+      args.residual ? floats(args.residual) + offset : nullptr;
   std::uint8_t* mask = args.mask ? args.mask + offset / 8 : nullptr;
   for (std::size_t p = 0; p < pixels; ++p) {
     Vec<B> v = load<B>(x + p * B) * scale + shift;
@@ -94,11 +96,13 @@ Vec<B> through_relu(const std::uint8_t* mask, std::size_t i, Vec<B> dy) {
 template <std::size_t B>
 Sums<B> gradient_sums(const BatchNormBackward& args, Vec<B> mean,
                       std::size_t offset, std::size_t pixels) {
+  const float* x = floats(args.x);
+  const float* dy = floats(args.dy);
   Sums<B> sums;
   for (std::size_t i = offset; i < offset + pixels * B; i += B) {
-    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(args.dy + i));
+    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(dy + i));
     sums.first += g;
-    sums.second += g * (load<B>(args.x + i) - mean);
+    sums.second += g * (load<B>(x + i) - mean);
   }
   return sums;
 }
@@ -108,42 +112,68 @@ template <std::size_t B, bool S>
 void input_gradient(const BatchNormBackward& args, Vec<B> scale, Vec<B> mean,
                     Vec<B> mean_g, Vec<B> slope, std::size_t offset,
                     std::size_t pixels) {
+  const float* x = floats(args.x);
+  const float* dy = floats(args.dy);
+  float* dx = floats(args.dx);
+  float* dresidual = floats(args.dresidual);
   for (std::size_t i = offset; i < offset + pixels * B; i += B) {
-    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(args.dy + i));
-    if (args.dresidual) put<B, S>(args.dresidual + i, g);
-    const Vec<B> centred = load<B>(args.x + i) - mean;
-    put<B, S>(args.dx + i, scale * (g - mean_g - centred * slope));
+    const Vec<B> g = through_relu<B>(args.mask, i, load<B>(dy + i));
+    if (dresidual) put<B, S>(dresidual + i, g);
+    const Vec<B> centred = load<B>(x + i) - mean;
+    put<B, S>(dx + i, scale * (g - mean_g - centred * slope));
   }
 }
 
 class Norm final : public NormKernels {
  public:
-  void batch_statistics(const ActivationShape& shape, Layout layout,
-                        const float* x, float* mean, float* var) override {
-    const Tiles tiles(shape, layout);
+  void statistics(const BatchNormStatistics& args) override {
+    const Tiles tiles(args.shape);
+    const float* x = floats(args.x);
     sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
       return mean_and_squares<B>(x + tiles.offset(tile), tiles.pixels);
     });
+    const auto samples = static_cast<float>(tiles.n * tiles.pixels);
 #pragma omp parallel for
     for (std::size_t c = 0; c < tiles.c; ++c) {
-      join_parts(tiles, c, mean, var);
+      const auto [mean, var] = join_parts(tiles, c);
+      const auto move = [&](float& running, float now) {
+        running += args.momentum * (now - running);
+      };
+      move(args.running_mean[c], mean);
+      move(args.running_var[c], var * (samples / (samples - 1)));
+      args.mean[c] = mean;
+      inverse_std(1, &var, args.eps, args.inv_std + c);
+    }
+    if (args.batches != nullptr) ++*args.batches;
+  }
+
+  void inverse_std(std::size_t count, const float* var, float eps,
+                   float* inv_std) override {
+    for (std::size_t c = 0; c < count; ++c) {
+      inv_std[c] = 1.0f / std::sqrt(var[c] + eps);
     }
   }
 
-  void apply(const BatchNormForward& args, const float* mean,
-             const float* inv_std) override {
-    const Tiles tiles(args.shape, args.layout);
+  // One bit per element in memory.
+  std::size_t mask_bytes(const Activation& shape, bool) const override {
+    return (shape.storage_count() + 7) / 8;
+  }
+
+  void apply(const BatchNormForward& args) override {
+    const Tiles tiles(args.shape);
     each_tile_streaming(
-        tiles, args.y, nullptr, [&]<std::size_t B, bool S>(std::size_t t) {
+        tiles, floats(args.y), nullptr,
+        [&]<std::size_t B, bool S>(std::size_t t) {
           const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-          const Vec<B> scale = lanes.of(args.gamma) * lanes.of(inv_std);
-          const Vec<B> shift = lanes.of(args.beta) - lanes.of(mean) * scale;
+          const Vec<B> scale = lanes.of(args.gamma) * lanes.of(args.inv_std);
+          const Vec<B> shift =
+              lanes.of(args.beta) - lanes.of(args.mean) * scale;
           apply_tile<B, S>(args, scale, shift, tiles.offset(t), tiles.pixels);
         });
   }
 
   void backward(const BatchNormBackward& args) override {
-    const Tiles tiles(args.shape, args.layout);
+    const Tiles tiles(args.shape);
     sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
       const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
       return gradient_sums<B>(args, lanes.of(args.mean), tiles.offset(tile),
@@ -159,7 +189,7 @@ class Norm final : public NormKernels {
                             ? 0.0f
                             : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
     each_tile_streaming(
-        tiles, args.dx, args.dresidual,
+        tiles, floats(args.dx), floats(args.dresidual),
         [&]<std::size_t B, bool S>(std::size_t t) {
           const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
           const Vec<B> inv_std = lanes.of(args.inv_std);
@@ -206,11 +236,10 @@ class Norm final : public NormKernels {
     return {first, second};
   }
 
-  // The pictures' parts have equal weight: the mean is the mean of the means,
-  // and the squares around it are those around the parts' own means plus what
-  // the means themselves scatter.
-  void join_parts(const Tiles& tiles, std::size_t c, float* mean,
-                  float* var) const {
+  // Mean and variance. The pictures' parts have equal weight: the mean is the
+  // mean of the means, and the squares around it are those around the parts'
+  // own means plus what the means themselves scatter.
+  std::pair<float, float> join_parts(const Tiles& tiles, std::size_t c) const {
     const auto pictures = static_cast<double>(tiles.n);
     const auto pixels = static_cast<double>(tiles.pixels);
     const auto [sum_of_means, squares] = total(tiles, c);
@@ -219,9 +248,8 @@ class Norm final : public NormKernels {
     each_part(tiles, c, [&](double part_mean, double) {
       scatter += (part_mean - centre) * (part_mean - centre);
     });
-    mean[c] = static_cast<float>(centre);
-    var[c] =
-        static_cast<float>((squares + scatter * pixels) / (pictures * pixels));
+    const double var = (squares + scatter * pixels) / (pictures * pixels);
+    return {static_cast<float>(centre), static_cast<float>(var)};
   }
 
   Buffer parts_;

@@ -1,34 +1,76 @@
 #include "kernels/optim.h"
 
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
 #include "kernels/cpu/families.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/runtime/check.h"
 
 namespace ringlet::cpu {
 namespace {
 
+// Elements that share a byte of SgdArgs::decays.
+constexpr std::size_t kLanes = 8;
+
 class Optim final : public OptimKernels {
  public:
   void sgd(const SgdArgs& args) override {
-    const float* __restrict grad = args.grad;
-    float* __restrict buffer = args.momentum_buffer;
-    float* __restrict parameter = args.parameter;
-    const float own = args.nesterov ? 1.0f : 0.0f;
-    const float share = args.nesterov ? args.momentum : 1.0f;
-#pragma omp parallel for simd
-    for (std::size_t i = 0; i < args.count; ++i) {
-      const float g = grad[i] + args.weight_decay * parameter[i];
-      const float m = args.momentum * buffer[i] + g;
-      buffer[i] = m;
-      parameter[i] -= args.lr * (own * g + share * m);
+    RINGLET_CHECK(args.half_copy == nullptr,
+                  "sgd on the CPU: expected no copy in half precision");
+    if (args.step->skip != 0) return;
+    const std::size_t packed = args.count / kLanes * kLanes;
+#pragma omp parallel for
+    for (std::size_t i = 0; i < packed; i += kLanes) {
+      update(args, i, load<kLanes>(args.grad + i),
+             load<kLanes>(args.momentum_buffer + i),
+             load<kLanes>(args.parameter + i), kLanes);
     }
+    const std::size_t rest = args.count - packed;
+    if (rest == 0) return;
+    update(args, packed, load_part<kLanes>(args.grad + packed, rest),
+           load_part<kLanes>(args.momentum_buffer + packed, rest),
+           load_part<kLanes>(args.parameter + packed, rest), rest);
   }
 
-  // x * 0 is 0 for finite x and NaN for all others.
-  bool all_finite(std::size_t count, const float* values) override {
-    float sum = 0;
-#pragma omp parallel for simd reduction(+ : sum)
-    for (std::size_t i = 0; i < count; ++i) sum += values[i] * 0.0f;
-    return sum == 0;
+  // In parts of fixed size, so that the threads do not matter.
+  void squared_norm(std::size_t count, const float* values,
+                    double* result) override {
+    constexpr std::size_t kPart = 1 << 16;
+    const std::size_t parts = (count + kPart - 1) / kPart;
+    sums_.assign(parts, 0);
+#pragma omp parallel for
+    for (std::size_t part = 0; part < parts; ++part) {
+      const std::size_t end = std::min(count, (part + 1) * kPart);
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::size_t i = part * kPart; i < end; ++i) {
+        const auto value = static_cast<double>(values[i]);
+        sum += value * value;
+      }
+      sums_[part] = sum;
+    }
+    *result = std::accumulate(sums_.begin(), sums_.end(), 0.0);
   }
+
+ private:
+  // Elements i ... i + count - 1.
+  static void update(const SgdArgs& args, std::size_t i, Vec<kLanes> grad,
+                     Vec<kLanes> m, Vec<kLanes> p, std::size_t count) {
+    Vec<kLanes> decay = Vec<kLanes>{} + args.weight_decay;
+    if (args.decays != nullptr) {
+      decay = keep_where<kLanes>(args.decays + i / kLanes, decay);
+    }
+    const Vec<kLanes> g = grad * args.step->gradient_scale + decay * p;
+    m = args.momentum * m + g;
+    p -= args.step->lr * (args.nesterov ? g + args.momentum * m : m);
+    std::memcpy(args.momentum_buffer + i, &m, count * sizeof(float));
+    std::memcpy(args.parameter + i, &p, count * sizeof(float));
+  }
+
+  std::vector<double> sums_;
 };
 
 }  // namespace

@@ -71,59 +71,59 @@ void scatter_to_winners(const MaxPoolShape& s, std::size_t row,
 
 class Pool final : public PoolKernels {
  public:
-  void max_forward(const MaxPoolShape& shape, Layout layout, const float* x,
-                   float* y, std::uint8_t* winner) override {
+  void max_forward(const MaxPoolShape& shape, const void* x, void* y,
+                   std::uint8_t* winner) override {
     check(shape);
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    Tiles(shape.x, layout).each([&]<std::size_t B>(std::size_t tile) {
-      const float* x_tile = x + tile * shape.x.pixels() * B;
+    Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
+      const float* x_tile = floats(x) + tile * shape.x.pixels() * B;
       for (std::size_t p = 0; p < y_pixels; ++p) {
         const std::size_t at = (tile * y_pixels + p) * B;
         const Window window(shape, p / shape.out_w(), p % shape.out_w());
-        max_of_window<B>(shape, window, x_tile, y + at, winner + at);
+        max_of_window<B>(shape, window, x_tile, floats(y) + at, winner + at);
       }
     });
   }
 
-  void max_backward(const MaxPoolShape& shape, Layout layout, const float* dy,
-                    const std::uint8_t* winner, float* dx) override {
+  void max_backward(const MaxPoolShape& shape, const void* dy,
+                    const std::uint8_t* winner, void* dx) override {
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    Tiles(shape.x, layout).each([&]<std::size_t B>(std::size_t tile) {
-      float* dx_tile = dx + tile * shape.x.pixels() * B;
+    Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
+      float* dx_tile = floats(dx) + tile * shape.x.pixels() * B;
       std::fill_n(dx_tile, shape.x.pixels() * B, 0.0f);
       for (std::size_t p = 0; p < y_pixels; ++p) {
         const std::size_t at = (tile * y_pixels + p) * B;
         scatter_to_winners<B>(shape, p / shape.out_w(), p % shape.out_w(),
-                              dy + at, winner + at, dx_tile);
+                              floats(dy) + at, winner + at, dx_tile);
       }
     });
   }
 
-  void average_forward(const ActivationShape& shape, Layout layout,
-                       const float* x, float* y) override {
-    const Tiles tiles(shape, layout);
+  void average_forward(const Activation& shape, const void* x,
+                       void* y) override {
+    const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
     tiles.each([&]<std::size_t B>(std::size_t tile) {
       Vec<B> sum{};
       for (std::size_t p = 0; p < pixels; ++p) {
-        sum += load<B>(x + (tile * pixels + p) * B);
+        sum += load<B>(floats(x) + (tile * pixels + p) * B);
       }
       const Vec<B> mean = sum / static_cast<float>(pixels);
-      std::memcpy(y + first_average(tiles, tile), &mean,
+      std::memcpy(floats(y) + first_average(tiles, tile), &mean,
                   tiles.channels(tile) * sizeof(float));
     });
   }
 
-  void average_backward(const ActivationShape& shape, Layout layout,
-                        const float* dy, float* dx) override {
-    const Tiles tiles(shape, layout);
+  void average_backward(const Activation& shape, const void* dy,
+                        void* dx) override {
+    const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
     tiles.each([&]<std::size_t B>(std::size_t tile) {
-      const Vec<B> share =
-          load_part<B>(dy + first_average(tiles, tile), tiles.channels(tile)) /
-          static_cast<float>(pixels);
+      const Vec<B> share = load_part<B>(floats(dy) + first_average(tiles, tile),
+                                        tiles.channels(tile)) /
+                           static_cast<float>(pixels);
       for (std::size_t p = 0; p < pixels; ++p) {
-        store<B>(dx + (tile * pixels + p) * B, share);
+        store<B>(floats(dx) + (tile * pixels + p) * B, share);
       }
     });
   }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/activation.h"
 #include "kernels/cpu/vec.h"
-#include "kernels/elementwise.h"
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/layout.h"
 
@@ -16,14 +16,15 @@ namespace ringlet::cpu {
 struct Tiles {
   std::size_t n, c, blocks, pixels, block;
 
-  Tiles(const ActivationShape& shape, Layout layout)
+  explicit Tiles(const Activation& shape)
       : n(shape.n),
         c(shape.c),
-        blocks(round_up(shape.c, block_of(layout)) / block_of(layout)),
+        blocks(round_up(shape.c, block_of(shape.layout)) /
+               block_of(shape.layout)),
         pixels(shape.pixels()),
-        block(block_of(layout)) {
-    RINGLET_CHECK(layout != Layout::kPlain,
-                  "this kernel wants the backend's activation layout");
+        block(block_of(shape.layout)) {
+    RINGLET_CHECK(block > 1 && shape.dtype == Dtype::kF32,
+                  "this kernel wants f32 in the backend's activation layout");
   }
 
   std::size_t count() const { return n * blocks; }

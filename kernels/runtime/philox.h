@@ -41,12 +41,12 @@ enum class RandomPurpose : std::uint32_t {
 // A stream of draws for one (seed, purpose, epoch or group, index).
 class PhiloxStream {
  public:
-  PhiloxStream(std::uint64_t seed, RandomPurpose purpose, std::uint32_t group,
-               std::uint32_t index)
+  constexpr PhiloxStream(std::uint64_t seed, RandomPurpose purpose,
+                         std::uint32_t group, std::uint32_t index)
       : key_(seed),
         counter_{0, static_cast<std::uint32_t>(purpose), group, index} {}
 
-  std::uint32_t next() {
+  constexpr std::uint32_t next() {
     if (used_ == 4) {
       block_ = philox(key_, counter_);
       ++counter_[0];
@@ -56,16 +56,18 @@ class PhiloxStream {
   }
 
   // Uniform in [0, bound), bound > 0; bias below bound / 2^32.
-  std::uint32_t below(std::uint32_t bound) {
+  constexpr std::uint32_t below(std::uint32_t bound) {
     return static_cast<std::uint32_t>(
         (static_cast<std::uint64_t>(next()) * bound) >> 32);
   }
 
   // Uniform in [0, 1), a multiple of 2^-24.
-  float uniform() { return static_cast<float>(next() >> 8) * 0x1p-24f; }
+  constexpr float uniform() {
+    return static_cast<float>(next() >> 8) * 0x1p-24f;
+  }
 
   // Uniform in [low, high).
-  float uniform(float low, float high) {
+  constexpr float uniform(float low, float high) {
     return low + (high - low) * uniform();
   }
 

@@ -19,9 +19,10 @@ std::vector<double> reference(const AugmentParams& params,
     for (int c = 0; c < 3; ++c) {
       for (int row = 0; row < height; ++row) {
         for (int column = 0; column < width; ++column) {
-          const int from_row = row + picture.dy;
+          const int from_row = row + picture.crop.dy;
           const int from_column =
-              (picture.flip ? width - 1 - column : column) + picture.dx;
+              (picture.crop.flip ? width - 1 - column : column) +
+              picture.crop.dx;
           const bool inside = from_row >= 0 && from_row < height &&
                               from_column >= 0 && from_column < width;
           const int at = (c * height + from_row) * width + from_column;
@@ -72,7 +73,7 @@ TEST_CASE("Augmentation equals the pixel by pixel reference") {
     for (int dy = -9; dy <= 9; ++dy) {
       for (int dx = -9; dx <= 9; ++dx) {
         pictures.push_back(
-            {dx % 2 == 0 ? pixels.data() : second, dy, dx, flip});
+            {dx % 2 == 0 ? pixels.data() : second, {dy, dx, flip}});
       }
     }
     check_equal(params, pictures);

@@ -30,9 +30,10 @@ float* floats(const Buffer& buffer) {
 // Large results are stored past the caches; those of single pictures are not.
 TEST_CASE("Batch norm of a large batch has the bits of its pictures'") {
   const Layout layout = backend().activation_layout;
-  const ActivationShape all{9, 64, 128, 128}, one{1, 64, 128, 128};
-  const std::size_t count = all.storage_count(layout);
-  const std::size_t part = one.storage_count(layout);
+  const Activation all{9, 64, 128, 128, layout};
+  const Activation one{1, 64, 128, 128, layout};
+  const std::size_t count = all.storage_count();
+  const std::size_t part = one.storage_count();
   const Buffer x = random_floats(count, 1), residual = random_floats(count, 2);
   const Buffer dy = random_floats(count, 3);
   const Buffer channels = random_floats(6 * all.c, 4);
@@ -45,28 +46,29 @@ TEST_CASE("Batch norm of a large batch has the bits of its pictures'") {
     whole.push_back(random_floats(count, 5));
     pieces.push_back(random_floats(count, 6));
   }
-  std::vector<std::uint8_t> mask(mask_bytes(all, layout));
+  std::vector<std::uint8_t> mask(backend().norm.mask_bytes(all, true));
 
-  const auto run = [&](const ActivationShape& shape, std::size_t from,
+  const auto run = [&](const Activation& shape, std::size_t from,
                        const std::vector<Buffer>& out) {
     NormKernels& norm = backend().norm;
     norm.apply({.shape = shape,
-                .layout = layout,
                 .x = floats(x) + from,
                 .gamma = channel(0),
                 .beta = channel(1),
+                .mean = channel(2),
+                .inv_std = channel(3),
                 .residual = floats(residual) + from,
                 .relu = true,
                 .y = floats(out[0]) + from,
-                .mask = mask.data() + from / 8},
-               channel(2), channel(3));
+                .mask = mask.data() + from / 8});
     norm.backward({.shape = shape,
-                   .layout = layout,
                    .x = floats(x) + from,
                    .gamma = channel(0),
+                   .beta = channel(1),
                    .constant_statistics = true,
                    .mean = channel(2),
                    .inv_std = channel(3),
+                   .relu = true,
                    .mask = mask.data() + from / 8,
                    .dy = floats(dy) + from,
                    .dx = floats(out[1]) + from,

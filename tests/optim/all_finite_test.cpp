@@ -1,7 +1,9 @@
+#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/runtime/threads.h"
 #include "support/catch.h"
 
 using namespace ringlet;
@@ -13,15 +15,36 @@ TEST_CASE("One value that is not finite is found wherever it stands") {
     std::vector<float> values(count, Limits::max());
     for (std::size_t i = 0; i < count; i += 2) values[i] = -Limits::max();
     if (count > 3) values[3] = Limits::denorm_min();
-    CHECK(optim.all_finite(count, values.data()));
+    const auto all_finite = [&] {
+      double squares = -1;
+      optim.squared_norm(count, values.data(), &squares);
+      return std::isfinite(squares);
+    };
+    CHECK(all_finite());
     for (std::size_t i = 0; i < count; ++i) {
       for (const float bad : {Limits::quiet_NaN(), Limits::signaling_NaN(),
                               Limits::infinity(), -Limits::infinity()}) {
         const float good = values[i];
         values[i] = bad;
-        CHECK_FALSE(optim.all_finite(count, values.data()));
+        CHECK_FALSE(all_finite());
         values[i] = good;
       }
     }
   }
+}
+
+TEST_CASE("The squared norm has the same bits for any number of threads") {
+  std::vector<float> values(300'001);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = std::sin(static_cast<float>(i));
+  }
+  std::vector<double> results;
+  for (const int threads : {1, 2, 3}) {
+    set_kernel_threads(threads);
+    results.push_back(-1);
+    backend().optim.squared_norm(values.size(), values.data(), &results.back());
+  }
+  CHECK(results[0] == Approx(150'000.5).epsilon(1e-4));
+  CHECK(results[1] == results[0]);
+  CHECK(results[2] == results[0]);
 }

@@ -5,13 +5,14 @@ namespace ringlet {
 
 Variable add(const Variable& a, const Variable& b) {
   RINGLET_CHECK(a.data().shape() == b.data().shape() &&
-                    a.data().layout() == b.data().layout(),
+                    a.data().layout() == b.data().layout() &&
+                    a.data().dtype() == b.data().dtype(),
                 "add of {} and {}", to_string(a.data().shape()),
                 to_string(b.data().shape()));
-  Tensor y(a.data().shape(), Dtype::kF32, a.data().layout());
+  Tensor y(a.data().shape(), a.data().dtype(), a.data().layout());
   backend(y.device())
-      .elementwise.add(y.storage_count(), a.data().data(), b.data().data(),
-                       y.data());
+      .elementwise.add(y.storage_count(), y.dtype(), a.data().raw(),
+                       b.data().raw(), y.raw());
   return make_result(
       "add", y, {a, b},
       [a = a.without_value(), b = b.without_value()](const Tensor& dy) {

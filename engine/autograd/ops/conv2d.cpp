@@ -6,7 +6,7 @@ namespace {
 
 ConvShape conv_shape(const Tensor& x, const Tensor& weight,
                      const Conv2dOptions& options) {
-  const ActivationShape in = activation_of("conv2d", x);
+  const Activation in = activation_of("conv2d", x);
   RINGLET_CHECK(weight.shape().size() == 4 && size_at(weight, 1) == in.c,
                 "conv2d of {} wants weights [k, {}, kh, kw], got {}",
                 to_string(x.shape()), in.c, to_string(weight.shape()));
@@ -40,27 +40,27 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
   const ConvShape shape = conv_shape(x.data(), weight.data(), options);
   if (bias.defined()) check_vector("conv2d", "bias", bias.data(), shape.k);
   Backend& device = backend(x.data().device());
+  const ConvArgs args{shape, x.data().layout(), x.data().dtype()};
   Tensor y(shape_of({shape.n, shape.k, shape.out_h(), shape.out_w()}),
-           Dtype::kF32, device.activation_layout);
-  device.conv.forward(shape, x.data().layout(), x.data().data(),
-                      weight.data().data(), data_or_null(bias), y.data());
+           args.dtype, device.activation_layout);
+  device.conv.forward(args, x.data().raw(), weight.data().raw(),
+                      data_or_null(bias), y.raw());
 
   return make_result("conv2d", y, {x, weight, bias}, [=](const Tensor& dy) {
     ConvKernels& kernels = backend(dy.device()).conv;
-    const Layout layout = x.data().layout();
     // Weights first: their gradient may then travel between ranks while
     // the next line computes.
     GradSink dweight(weight), dbias(bias), dx(x);
     if (dweight.wanted() || dbias.wanted()) {
       kernels.backward_weights(
-          shape, layout, x.data().data(), dy.data(), dweight.memory().data(),
+          args, x.data().raw(), dy.raw(), dweight.memory().data(),
           bias.defined() ? dbias.memory().data() : nullptr);
       dbias.deliver();
       dweight.deliver();
     }
     if (dx.wanted()) {
-      kernels.backward_data(shape, layout, dy.data(), weight.data().data(),
-                            dx.memory().data());
+      kernels.backward_data(args, dy.raw(), weight.data().raw(),
+                            dx.memory().raw());
       dx.deliver();
     }
   });

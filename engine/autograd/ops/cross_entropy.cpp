@@ -11,18 +11,29 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
                 to_string(logits.data().shape()), to_string(labels.shape()));
   const std::size_t n = size_at(logits.data(), 0);
   const std::size_t batch = options.global_batch ? options.global_batch : n;
-  const CrossEntropyArgs args{.n = n,
-                              .classes = size_at(logits.data(), 1),
-                              .logits = logits.data().data(),
-                              .labels = labels.data<std::int32_t>(),
-                              .label_smoothing = options.label_smoothing,
-                              .scale = 1.0f / static_cast<float>(batch)};
+  const std::size_t classes = size_at(logits.data(), 1);
   Tensor dlogits;
-  if (records_gradient({logits})) dlogits = Tensor(logits.data().shape());
-  const CrossEntropyResult result =
-      backend(labels.device())
-          .loss.cross_entropy(args,
-                              dlogits.defined() ? dlogits.data() : nullptr);
+  if (records_gradient({logits})) {
+    dlogits = Tensor(logits.data().shape(), logits.data().dtype());
+  }
+  CrossEntropyResult result;
+  backend(labels.device())
+      .loss.cross_entropy(
+          {.n = n,
+           .classes = classes,
+           .dtype = logits.data().dtype(),
+           .logits = logits.data().raw(),
+           .labels = labels.data<std::int32_t>(),
+           .label_smoothing = options.label_smoothing,
+           .scale = 1.0f / static_cast<float>(batch),
+           .dlogits = dlogits.defined() ? dlogits.raw() : nullptr,
+           .result = &result});
+  if (result.bad_label >= 0) {
+    const auto sample = static_cast<std::size_t>(result.bad_label);
+    throw Error(
+        fmt::format("cross_entropy: sample {} has label {}, expected 0 to {}",
+                    sample, labels.data<std::int32_t>()[sample], classes - 1));
+  }
   // The gradient was made with the loss; backward() starts from 1, so it is
   // handed on as it is.
   Variable loss = make_result(
@@ -34,7 +45,7 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
         sink.share(dlogits);
         sink.deliver();
       });
-  return {loss, result.loss, result.correct};
+  return {loss, result.loss, static_cast<std::size_t>(result.correct)};
 }
 
 }  // namespace ringlet

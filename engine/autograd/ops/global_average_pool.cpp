@@ -4,17 +4,16 @@
 namespace ringlet {
 
 Variable global_average_pool(const Variable& x) {
-  const ActivationShape shape = activation_of("global_average_pool", x.data());
-  const Layout layout = x.data().layout();
-  Tensor y(shape_of({shape.n, shape.c}));
+  const Activation shape = activation_of("global_average_pool", x.data());
+  Tensor y(shape_of({shape.n, shape.c}), shape.dtype);
   backend(x.data().device())
-      .pool.average_forward(shape, layout, x.data().data(), y.data());
+      .pool.average_forward(shape, x.data().raw(), y.raw());
   return make_result("global_average_pool", y, {x},
                      [=, x = x.without_value()](const Tensor& dy) {
                        PoolKernels& kernels = backend(dy.device()).pool;
                        GradSink dx(x);
-                       kernels.average_backward(shape, layout, dy.data(),
-                                                dx.memory().data());
+                       kernels.average_backward(shape, dy.raw(),
+                                                dx.memory().raw());
                        dx.deliver();
                      });
 }

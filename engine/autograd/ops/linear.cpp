@@ -10,23 +10,23 @@ Variable linear(const Variable& x, const Variable& weight,
                     x.data().dim(1) == weight.data().dim(1),
                 "linear of {} with weights {}", to_string(x.data().shape()),
                 to_string(weight.data().shape()));
-  const LinearShape shape{size_at(x.data(), 0), size_at(x.data(), 1),
-                          size_at(weight.data(), 0)};
-  check_vector("linear", "bias", bias.data(), shape.out);
-  Tensor y(shape_of({shape.n, shape.out}));
+  const LinearArgs args{size_at(x.data(), 0), size_at(x.data(), 1),
+                        size_at(weight.data(), 0), x.data().dtype()};
+  check_vector("linear", "bias", bias.data(), args.out);
+  Tensor y(shape_of({args.n, args.out}), args.dtype);
   backend(x.data().device())
-      .linear.forward(shape, x.data().data(), weight.data().data(),
-                      bias.data().data(), y.data());
+      .linear.forward(args, x.data().raw(), weight.data().raw(),
+                      bias.data().data(), y.raw());
   return make_result("linear", y, {x, weight, bias}, [=](const Tensor& dy) {
     LinearKernels& kernels = backend(dy.device()).linear;
     GradSink dweight(weight), dbias(bias), dx(x);
-    kernels.backward_weights(shape, x.data().data(), dy.data(),
+    kernels.backward_weights(args, x.data().raw(), dy.raw(),
                              dweight.memory().data(), dbias.memory().data());
     dbias.deliver();
     dweight.deliver();
     if (dx.wanted()) {
-      kernels.backward_data(shape, dy.data(), weight.data().data(),
-                            dx.memory().data());
+      kernels.backward_data(args, dy.raw(), weight.data().raw(),
+                            dx.memory().raw());
       dx.deliver();
     }
   });

@@ -4,15 +4,15 @@
 namespace ringlet {
 
 Variable relu(const Variable& x) {
-  Tensor y(x.data().shape(), Dtype::kF32, x.data().layout());
+  Tensor y(x.data().shape(), x.data().dtype(), x.data().layout());
   backend(x.data().device())
-      .elementwise.relu(y.storage_count(), x.data().data(), y.data());
+      .elementwise.relu(y.storage_count(), y.dtype(), x.data().raw(), y.raw());
   return make_result(
       "relu", y, {x}, [=, x = x.without_value()](const Tensor& dy) {
         ElementwiseKernels& kernels = backend(dy.device()).elementwise;
         GradSink dx(x);
-        kernels.relu_backward(y.storage_count(), y.data(), dy.data(),
-                              dx.memory().data());
+        kernels.relu_backward(y.storage_count(), y.dtype(), y.raw(), dy.raw(),
+                              dx.memory().raw());
         dx.deliver();
       });
 }

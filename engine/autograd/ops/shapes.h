@@ -18,10 +18,11 @@ inline Shape shape_of(std::initializer_list<std::size_t> sizes) {
   return shape;
 }
 
-inline ActivationShape activation_of(const char* op, const Tensor& x) {
+inline Activation activation_of(const char* op, const Tensor& x) {
   RINGLET_CHECK(x.shape().size() == 4, "{} wants [n, c, h, w], got {}", op,
                 to_string(x.shape()));
-  return {size_at(x, 0), size_at(x, 1), size_at(x, 2), size_at(x, 3)};
+  return {size_at(x, 0), size_at(x, 1), size_at(x, 2),
+          size_at(x, 3), x.layout(),    x.dtype()};
 }
 
 // Checks that a per-channel parameter or buffer has one value per channel.
