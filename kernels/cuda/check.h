@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+// RINGLET_CUDA(call) throws an Error with the call's text and CUDA's reason
+// where it does not return cudaSuccess.
+#define RINGLET_CUDA(call) \
+  ::ringlet::cuda::check_status((call), #call, __FILE__, __LINE__)
+
+namespace ringlet::cuda {
+
+void check_status(cudaError_t status, const char* call, const char* file,
+                  int line);
+
+}  // namespace ringlet::cuda

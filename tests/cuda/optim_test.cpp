@@ -1,0 +1,147 @@
+#include <cmath>
+#include <numeric>
+
+#include "cuda/support.h"
+#include "kernels/cuda/families.h"
+
+using namespace ringlet;
+using namespace ringlet::testing;
+
+namespace {
+
+const std::vector<std::size_t> kCounts = {1,    7,    8,    9,    255,
+                                          2048, 2049, 2055, 33000};
+
+struct Arrays {
+  std::vector<double> grad, buffer, parameter;
+  std::vector<std::uint8_t> decays;
+
+  explicit Arrays(std::size_t count)
+      : grad(random_values(count, 1)),
+        buffer(random_values(count, 2)),
+        parameter(random_values(count, 3)) {
+    for (std::size_t i = 0; i < (count + 7) / 8; ++i) {
+      decays.push_back(static_cast<std::uint8_t>(i * 37));
+    }
+  }
+};
+
+struct Case {
+  std::size_t count;
+  bool nesterov, all_decay;
+  Dtype half;
+  std::uint32_t skip = 0;
+};
+
+constexpr float kLr = 0.1f, kMomentum = 0.9f, kDecay = 0.01f, kScale = 0.25f;
+
+// One step in double precision.
+void step(const Case& c, Arrays& a) {
+  for (std::size_t i = 0; i < c.count; ++i) {
+    const bool decays = c.all_decay || (a.decays[i / 8] >> i % 8 & 1) != 0;
+    const double g =
+        a.grad[i] * static_cast<double>(kScale) +
+        (decays ? static_cast<double>(kDecay) : 0) * a.parameter[i];
+    a.buffer[i] = static_cast<double>(kMomentum) * a.buffer[i] + g;
+    a.parameter[i] -=
+        static_cast<double>(kLr) *
+        (c.nesterov ? g + static_cast<double>(kMomentum) * a.buffer[i]
+                    : a.buffer[i]);
+  }
+}
+
+void check(const Case& c) {
+  INFO("count " << c.count << " nesterov " << c.nesterov << " all_decay "
+                << c.all_decay << " " << name_of(c.half) << " skip " << c.skip);
+  in_all_orders([&] {
+    Arrays arrays(c.count);
+    const AnyArray grad(arrays.grad, Dtype::kF32);
+    const AnyArray buffer(arrays.buffer, Dtype::kF32);
+    const AnyArray parameter(arrays.parameter, Dtype::kF32);
+    const AnyArray copy(c.count, c.half);
+    const DeviceArray<std::uint8_t> decays(arrays.decays);
+    const DeviceArray<SgdStep> rates(
+        std::vector<SgdStep>{{kLr, kScale, c.skip}});
+    cuda::make_optim()->sgd(
+        {.count = c.count,
+         .grad = static_cast<const float*>(grad.data()),
+         .momentum_buffer = static_cast<float*>(buffer.data()),
+         .parameter = static_cast<float*>(parameter.data()),
+         .step = rates.data(),
+         .momentum = kMomentum,
+         .weight_decay = kDecay,
+         .nesterov = c.nesterov,
+         .decays = c.all_decay ? nullptr : decays.data(),
+         .half_copy = copy.data(),
+         .half_dtype = c.half});
+    if (c.skip == 0) step(c, arrays);
+    const double bound = c.skip == 0 ? 3e-7 : 0;
+    CHECK(largest_error(buffer.values(), arrays.buffer) <= bound);
+    CHECK(largest_error(parameter.values(), arrays.parameter) <= bound);
+    if (c.skip == 0) {
+      std::vector<double> rounded = parameter.values();
+      const AnyArray expected(rounded, c.half);
+      CHECK((copy.raw() == expected.raw()));
+    }
+    return Bits{buffer.raw(), parameter.raw(), copy.raw()};
+  });
+}
+
+double squared_norm(const std::vector<double>& values) {
+  std::vector<double> copy = values;
+  const AnyArray array(copy, Dtype::kF32);
+  const DeviceArray<double> result(std::size_t{1});
+  cuda::make_optim()->squared_norm(
+      values.size(), static_cast<const float*>(array.data()), result.data());
+  return result.to_host()[0];
+}
+
+}  // namespace
+
+TEST_CASE("CUDA's SGD agrees with its formula, and copies to half precision") {
+  for (const std::size_t count : kCounts) {
+    for (const bool nesterov : {false, true}) {
+      for (const bool all_decay : {false, true}) {
+        check({count, nesterov, all_decay, Dtype::kBF16});
+        check({count, nesterov, all_decay, Dtype::kF16});
+      }
+    }
+  }
+}
+
+TEST_CASE("CUDA's SGD changes nothing in a step that is to be skipped") {
+  check({2049, false, true, Dtype::kBF16, 1});
+}
+
+TEST_CASE("CUDA's squared norm is a sum in double precision, in one order") {
+  for (const std::size_t count : kCounts) {
+    INFO("count " << count);
+    std::vector<double> values = random_values(count, 5, -1e3, 1e3);
+    const AnyArray rounded(values, Dtype::kF32);
+    const double wanted =
+        std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
+    in_all_orders([&] {
+      const double got = squared_norm(values);
+      CHECK(got == Approx(wanted).epsilon(1e-12));
+      std::vector<std::byte> bits(sizeof got);
+      std::memcpy(bits.data(), &got, sizeof got);
+      return Bits{bits};
+    });
+  }
+  CHECK(squared_norm({}) == 0);
+}
+
+TEST_CASE("CUDA's squared norm is finite exactly where all values are") {
+  for (const std::size_t count : {1, 9, 2050}) {
+    std::vector<double> values(count, 3e38);
+    CHECK(std::isfinite(squared_norm(values)));
+    for (const std::size_t place : {std::size_t{0}, count / 2, count - 1}) {
+      for (const double bad :
+           {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
+        values[place] = bad;
+        CHECK_FALSE(std::isfinite(squared_norm(values)));
+        values[place] = 0;
+      }
+    }
+  }
+}

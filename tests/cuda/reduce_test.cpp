@@ -1,0 +1,71 @@
+#include "kernels/reduce.h"
+
+#include "cuda/support.h"
+
+using namespace ringlet;
+using namespace ringlet::testing;
+
+namespace {
+
+const std::vector<Dtype> kAllTypes = {Dtype::kF32, Dtype::kF64, Dtype::kI32,
+                                      Dtype::kI64, Dtype::kU8,  Dtype::kF16,
+                                      Dtype::kBF16};
+const std::vector<ReduceOp> kAllOps = {ReduceOp::kSum, ReduceOp::kProd,
+                                       ReduceOp::kMin, ReduceOp::kMax,
+                                       ReduceOp::kAvg};
+
+// Elements as they lie in memory; small, so that integers do not overflow.
+std::vector<std::byte> elements(std::size_t count, Dtype dtype,
+                                std::uint32_t seed) {
+  const std::vector<double> values = random_values(count, seed, 0, 15);
+  std::vector<std::byte> raw(count * size_of(dtype));
+  with_type(dtype, [&]<typename T>(T) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const T element = element_of<T>(values[i]);
+      std::memcpy(raw.data() + i * sizeof(T), &element, sizeof(T));
+    }
+  });
+  return raw;
+}
+
+}  // namespace
+
+TEST_CASE("CUDA reduces to the bits of the CPU, wherever the arrays begin") {
+  // Where the two begin, in elements from an aligned address.
+  const std::vector<std::pair<std::size_t, std::size_t>> starts = {
+      {0, 0}, {1, 1}, {3, 3}, {1, 0}, {2, 5}};
+  for (const Dtype dtype : kAllTypes) {
+    for (const ReduceOp op : kAllOps) {
+      for (const std::size_t count : {0, 1, 15, 16, 17, 1000, 20011}) {
+        for (const auto& [to, from] : starts) {
+          INFO(name_of(dtype) << " " << name_of(op) << " x " << count << " at "
+                              << to << " and " << from);
+          const std::vector<std::byte> a = elements(to + count, dtype, 1);
+          const std::vector<std::byte> b = elements(from + count, dtype, 2);
+          const std::size_t to_byte = to * size_of(dtype);
+          const std::size_t from_byte = from * size_of(dtype);
+          std::vector<std::byte> expected = a;
+          reduce(expected.data() + to_byte, b.data() + from_byte, count, dtype,
+                 op);
+          const DeviceArray<std::byte> left(a), right(b);
+          cuda::reduce(left.data() + to_byte, right.data() + from_byte, count,
+                       dtype, op, nullptr);
+          CHECK((left.to_host() == expected));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("CUDA scales to the bits of the CPU") {
+  for (const Dtype dtype :
+       {Dtype::kF32, Dtype::kF64, Dtype::kF16, Dtype::kBF16}) {
+    std::vector<std::byte> expected = elements(1000, dtype, 1);
+    const DeviceArray<std::byte> data(expected);
+    scale(expected.data(), 1000, dtype, 1.0 / 3);
+    cuda::scale(data.data(), 1000, dtype, 1.0 / 3, nullptr);
+    CHECK((data.to_host() == expected));
+  }
+  CHECK_THROWS_WITH(cuda::scale(nullptr, 1, Dtype::kI32, 0.5, nullptr),
+                    ContainsSubstring("scale of i32"));
+}
