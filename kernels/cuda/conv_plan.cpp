@@ -128,7 +128,10 @@ std::vector<CudnnDescriptor> configurations(const CudnnDescriptor& graph,
   RINGLET_CUDNN(cudnnBackendGetAttribute(
       heuristics.handle(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
       CUDNN_TYPE_BACKEND_DESCRIPTOR, kMost, &count, handles.data()));
-  results.erase(results.begin() + static_cast<std::ptrdiff_t>(count),
+  // It may know of more than there was room for.
+  const auto written =
+      std::min<std::int64_t>(count, static_cast<std::int64_t>(kMost));
+  results.erase(results.begin() + static_cast<std::ptrdiff_t>(written),
                 results.end());
   return results;
 }
@@ -146,7 +149,7 @@ std::vector<cudnnBackendNumericalNote_t> notes_of(
   RINGLET_CUDNN(cudnnBackendGetAttribute(
       handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
       CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes.data()));
-  notes.resize(static_cast<std::size_t>(count));
+  notes.resize(std::min(static_cast<std::size_t>(count), notes.size()));
   return notes;
 }
 
@@ -155,7 +158,10 @@ bool is_wanted(const ConvKey& key, const CudnnDescriptor& configuration) {
   const auto has = [&](cudnnBackendNumericalNote_t note) {
     return std::find(notes.begin(), notes.end(), note) != notes.end();
   };
-  if (has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) return false;
+  if (has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ||
+      has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) {
+    return false;
+  }
   if (key.args.dtype != Dtype::kF32 || key.tf32) return true;
   return !has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) &&
          !has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
@@ -163,7 +169,8 @@ bool is_wanted(const ConvKey& key, const CudnnDescriptor& configuration) {
 
 }  // namespace
 
-// A graph of one operation, the last of the parts.
+// A graph of one operation, the last of the parts; nothing where cuDNN does not
+// take such an operation.
 ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
   const ConvShape& s = key.args.shape;
   const Dtype dtype = key.args.dtype;
@@ -181,11 +188,11 @@ ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
   operation.set(names.conv, parts[3]);
   operation.set(names.alpha, CUDNN_TYPE_FLOAT, 1.0f);
   operation.set(names.beta, CUDNN_TYPE_FLOAT, 0.0f);
-  operation.finalize();
+  if (!operation.try_finalize()) return {};
   CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
-  graph.finalize();
+  if (!graph.try_finalize()) return {};
   parts.push_back(std::move(operation));
   parts.push_back(std::move(graph));
   return parts;
@@ -193,10 +200,11 @@ ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
 
 std::vector<ConvPlan> ConvPlan::offers(cudnnHandle_t handle, const ConvKey& key,
                                        std::size_t most) {
-  // More would not be worth what a faster engine gains.
-  constexpr std::int64_t kLargestWorkspace = std::int64_t{512} << 20;
+  // More would hardly be worth what a faster engine gains.
+  constexpr std::int64_t kLargeWorkspace = std::int64_t{512} << 20;
   const auto graph = std::make_shared<const Parts>(graph_of(handle, key));
-  std::vector<ConvPlan> plans;
+  if (graph->empty()) return {};
+  std::vector<ConvPlan> plans, greedy;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     for (CudnnDescriptor& configuration : configurations(graph->back(), mode)) {
       if (plans.size() == most) return plans;
@@ -207,12 +215,12 @@ std::vector<ConvPlan> ConvPlan::offers(cudnnHandle_t handle, const ConvKey& key,
       if (!plan.try_finalize()) continue;
       const std::int64_t bytes =
           plan.number(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
-      if (bytes > kLargestWorkspace) continue;
-      plans.push_back(ConvPlan(graph, std::move(configuration), std::move(plan),
-                               static_cast<std::size_t>(bytes)));
+      (bytes > kLargeWorkspace ? greedy : plans)
+          .push_back(ConvPlan(graph, std::move(configuration), std::move(plan),
+                              static_cast<std::size_t>(bytes)));
     }
   }
-  return plans;
+  return plans.empty() ? std::move(greedy) : std::move(plans);
 }
 
 void ConvPlan::run(cudnnHandle_t handle, const void* x, const void* weight,

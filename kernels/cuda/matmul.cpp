@@ -136,6 +136,15 @@ class Library {
     RINGLET_CUBLAS(cublasLtMatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
         sizeof kWorkspaceBytes));
+    // Without these it takes all arrays to begin at multiples of 256 bytes.
+    constexpr std::uint32_t kAlignment = 16;
+    for (const auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+                                 CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                                 CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                                 CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      RINGLET_CUBLAS(cublasLtMatmulPreferenceSetAttribute(
+          preference, attribute, &kAlignment, sizeof kAlignment));
+    }
     cublasLtMatmulHeuristicResult_t result;
     int found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(

@@ -20,7 +20,7 @@ struct Tiling {
     constexpr std::size_t kRowsPerThread = 4;
     constexpr std::size_t kColumn = kTilePacks * P;
     const std::size_t columns = (shape.c + kColumn - 1) / kColumn;
-    const std::size_t most = (matrix.rows + kTileRows * kRowsPerThread - 1) /
+    const std::size_t most = (matrix.rows + kTileRows * kRowsPerThread) /
                              (kTileRows * kRowsPerThread);
     const std::size_t wanted = std::max<std::size_t>(
         1, kBlocksPerProcessor * multiprocessors() / columns);

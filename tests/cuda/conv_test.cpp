@@ -48,7 +48,7 @@ struct Expected {
   }
 };
 
-void check(const ConvShape& s, Dtype dtype) {
+void check(ConvKernels& conv, const ConvShape& s, Dtype dtype) {
   INFO(name_of(dtype) << " c " << s.c << " h " << s.h << " w " << s.w << " k "
                       << s.k << " kernel " << s.kernel_h << " stride "
                       << s.stride << " padding " << s.padding);
@@ -62,13 +62,12 @@ void check(const ConvShape& s, Dtype dtype) {
   const ConvArgs args{s, Layout::kChannelsLast, dtype};
   const AnyArray y(dy.size(), dtype), dx(x.size(), dtype);
   const AnyArray dw(weight.size(), Dtype::kF32), db(s.k, Dtype::kF32);
-  const auto conv = cuda::make_conv();
   const auto floats = [](const AnyArray& array) {
     return static_cast<float*>(array.data());
   };
-  conv->forward(args, in.data(), w.data(), floats(b), y.data());
-  conv->backward_data(args, g.data(), w.data(), dx.data());
-  conv->backward_weights(args, in.data(), g.data(), floats(dw), floats(db));
+  conv.forward(args, in.data(), w.data(), floats(b), y.data());
+  conv.backward_data(args, g.data(), w.data(), dx.data());
+  conv.backward_weights(args, in.data(), g.data(), floats(dw), floats(db));
   const double rounded = 4 * rounding(dtype) + 1e-5;
   CHECK(largest_error(y.values(), wanted.y) < rounded);
   CHECK(largest_error(dx.values(), wanted.dx) < rounded);
@@ -80,11 +79,12 @@ void check(const ConvShape& s, Dtype dtype) {
 
 // Under the emulator this is its stand-in for cuDNN, with our biases.
 TEST_CASE("CUDA's convolution agrees with its definition") {
+  const auto conv = cuda::make_conv();
   for (const Dtype dtype : kActivationTypes) {
-    check({2, 3, 8, 8, 16, 3, 3, 1, 1}, dtype);   // the stem
-    check({2, 16, 8, 8, 8, 1, 1, 1, 0}, dtype);   // within a bottleneck
-    check({2, 8, 9, 7, 16, 3, 3, 2, 1}, dtype);   // the first of a stage
-    check({1, 8, 8, 8, 16, 1, 1, 2, 0}, dtype);   // a projection
-    check({1, 3, 14, 14, 8, 7, 7, 2, 3}, dtype);  // ImageNet's stem
+    check(*conv, {2, 3, 8, 8, 16, 3, 3, 1, 1}, dtype);   // the stem
+    check(*conv, {2, 16, 8, 8, 8, 1, 1, 1, 0}, dtype);   // within a bottleneck
+    check(*conv, {2, 8, 9, 7, 16, 3, 3, 2, 1}, dtype);   // the first of a stage
+    check(*conv, {1, 8, 8, 8, 16, 1, 1, 2, 0}, dtype);   // a projection
+    check(*conv, {1, 3, 14, 14, 8, 7, 7, 2, 3}, dtype);  // ImageNet's stem
   }
 }

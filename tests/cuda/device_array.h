@@ -16,6 +16,7 @@ class DeviceArray {
  public:
   // Every byte is 0xFF: NaNs of all floating types.
   explicit DeviceArray(std::size_t count) : count_(count) {
+    if (count_ == 0) return;
     RINGLET_CUDA(cudaMalloc(&data_, bytes()));
     constexpr int kBytesOfNan = 0xFF;
     RINGLET_CUDA(cudaMemsetAsync(data_, kBytesOfNan, bytes(), nullptr));
