@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "support/cudacpu/device_memory.h"
-#include "support/cudacpu/fiber.h"
-#include "support/cudacpu/sanitizers.h"
+#include "support/cudacpu/machine.h"
 
 namespace cudacpu {
 
@@ -21,18 +20,9 @@ thread_local constinit Coordinates g_here{};
 
 namespace {
 
-constexpr int kMaxThreads = 1024;  // of a block
-constexpr int kLanes = 32;
-constexpr int kWarps = kMaxThreads / kLanes;
-constexpr int kMaxSharedArrays = 64;
 // What a launch has without cudaFuncSetAttribute.
 constexpr std::size_t kMaxSharedBytes = 48 << 10;
 constexpr unsigned kMaxGridYZ = 65535;
-// For ThreadSanitizer, blocks take turns with so many sets of fibers and of
-// ordering variables: with one for all of them the blocks would be ordered, and
-// races between them hidden. It has 8128 threads, a set of fibers up to 1024.
-constexpr int kFiberSets = tsan::kOn ? 7 : 1;
-constexpr int kOrderings = 1024;
 
 struct Schedule {
   enum Order { kForward, kReverse, kRandom } order = kForward;
@@ -70,110 +60,6 @@ Schedule& schedule() {
   return schedule;
 }
 
-const char* name_of(WarpOp op) {
-  constexpr const char* kNames[] = {
-      "__syncwarp",      "__shfl_sync",   "__shfl_up_sync", "__shfl_down_sync",
-      "__shfl_xor_sync", "__ballot_sync", "__any_sync",     "__all_sync"};
-  return kNames[static_cast<int>(op)];
-}
-
-// One CUDA thread of the running block.
-struct Thread {
-  enum State { kRunning, kAtBarrier, kInWarpCall, kExited };
-  State state = kRunning;
-  LaneCall call{};  // or, at a barrier, its file and line
-  std::uint64_t answer = 0;
-  Fiber* fiber = nullptr;
-};
-
-struct SharedArray {
-  const void* key;
-  void* memory;
-};
-
-// In place of a vector, whose code may be shared with instrumented sources:
-// ThreadSanitizer must not see what threads do to the machine.
-template <typename T, int N>
-struct List {
-  T items[N];
-  int count = 0;
-
-  void push(T item) { items[count++] = item; }
-  T pop() { return items[--count]; }
-  T take(int at) {
-    const T item = items[at];
-    for (--count; at < count; ++at) items[at] = items[at + 1];
-    return item;
-  }
-};
-
-// What ThreadSanitizer must know to be ordered: the launch before all threads,
-// they before its end; and in each block the barrier, each warp's
-// __syncwarp and the making of shared arrays.
-struct Orderings {
-  char launch, end;
-  char barrier[kOrderings], shared[kOrderings], warp[kOrderings][kWarps];
-};
-
-class Machine {
- public:
-  void run(dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void*),
-           void* argument);
-  void sync_block(const char* file, int line);
-  std::uint64_t warp_call(const LaneCall& call);
-  void* shared_array(const void* key, std::size_t bytes);
-  void* dynamic_shared_array() {
-    return shared_array(nullptr, dynamic_shared_bytes_);
-  }
-
- private:
-  [[noreturn]] static void fiber_main();
-  void run_block(std::size_t number);
-  void free_shared_arrays();
-  void forget_fibers();
-
-  // The scheduler's side.
-  int next_to_run();
-  void enter(int thread);
-  void resume(int thread);
-  void report_deadlock();
-
-  // The threads' side.
-  void run_threads();
-  void wait(Thread::State state);
-  void wake(int thread);
-  void check_lanes(const LaneCall& call, unsigned lanes);
-  void answer_lanes(const LaneCall& call);
-  [[noreturn, gnu::format(printf, 2, 3)]] void fail(const char* format, ...);
-  [[gnu::format(printf, 2, 3)]] void set_error(const char* format, ...);
-
-  Thread& self() { return threads_[current_]; }
-  Thread& lane(int index) {
-    return threads_[current_ / kLanes * kLanes + index];
-  }
-
-  Fiber scheduler_;
-  std::vector<std::unique_ptr<Fiber>> fibers_;
-  List<Fiber*, kMaxThreads> idle_[kFiberSets];
-  std::mt19937_64 random_;
-  char error_[600] = {};
-
-  void (*body_)(void*) = nullptr;
-  void* argument_ = nullptr;
-  std::size_t dynamic_shared_bytes_ = 0;
-
-  // The block.
-  int fiber_set_ = 0, ordering_ = 0;
-  int thread_count_ = 0, current_ = 0, at_barrier_ = 0, exited_ = 0;
-  Thread threads_[kMaxThreads];
-  unsigned in_call_[kWarps], gone_[kWarps];  // lanes of each warp
-  std::vector<std::size_t> to_start_;        // the last one is next
-  List<int, kMaxThreads> ready_;             // in order of waking
-  List<SharedArray, kMaxSharedArrays> shared_;
-  std::vector<void*> retired_;
-  Orderings orderings_{};
-};
-
 thread_local Machine* t_machine = nullptr;
 
 Machine& machine() {
@@ -197,6 +83,8 @@ void check_launch(dim3 grid, dim3 block, std::size_t shared_bytes) {
     throw std::runtime_error(text);
   }
 }
+
+}  // namespace
 
 void Machine::run(dim3 grid, dim3 block, std::size_t shared_bytes,
                   void (*body)(void*), void* argument) {
@@ -358,104 +246,6 @@ void Machine::sync_block(const char* file, int line) {
   tsan::acquire(ordering);
 }
 
-// The last lane of the mask to arrive finds all lanes' answers. Only
-// __syncwarp orders their memory accesses, as in CUDA's model.
-std::uint64_t Machine::warp_call(const LaneCall& call) {
-  const int warp = current_ / kLanes;
-  char& ordering = orderings_.warp[ordering_][warp];
-  if (call.op == WarpOp::kSync) tsan::release(ordering);
-  const int thread = current_;
-  const unsigned bit = 1u << thread % kLanes;
-  const int size = std::min(thread_count_ - warp * kLanes, kLanes);
-  const unsigned lanes = size == kLanes ? ~0u : (1u << size) - 1;
-  self().call = call;
-  if ((call.mask & bit) == 0) {
-    fail("%s at %s:%d: the caller's lane is not in the mask", name_of(call.op),
-         call.file, call.line);
-  }
-  check_lanes(call, lanes);
-  in_call_[warp] |= bit;
-  if ((in_call_[warp] & call.mask) != call.mask) {
-    wait(Thread::kInWarpCall);
-  } else {
-    self().state = Thread::kInWarpCall;
-    in_call_[warp] &= ~call.mask;
-    answer_lanes(call);
-  }
-  if (call.op == WarpOp::kSync) tsan::acquire(ordering);
-  return threads_[thread].answer;
-}
-
-void Machine::check_lanes(const LaneCall& call, unsigned lanes) {
-  if ((call.mask & ~lanes) != 0) {
-    fail("%s at %s:%d: the mask names a lane beyond the block",
-         name_of(call.op), call.file, call.line);
-  }
-  if ((call.mask & gone_[current_ / kLanes]) != 0) {
-    fail("%s at %s:%d: a lane of the mask has exited", name_of(call.op),
-         call.file, call.line);
-  }
-}
-
-// The lane whose value lane `index` gets by a shuffle.
-int source_lane(const LaneCall& call, int index) {
-  const int base = index & ~(call.width - 1), end = base + call.width;
-  const int argument = call.argument;
-  switch (call.op) {
-    case WarpOp::kShuffle:
-      return base + (argument & (call.width - 1));
-    case WarpOp::kShuffleUp:
-      return index - argument < base ? index : index - argument;
-    case WarpOp::kShuffleDown:
-      return index + argument >= end ? index : index + argument;
-    case WarpOp::kShuffleXor:
-      return (index ^ argument) >= end ? index : index ^ argument;
-    default:
-      return index;
-  }
-}
-
-void Machine::answer_lanes(const LaneCall& call) {
-  unsigned ballot = 0;
-  for (int i = 0; i < kLanes; ++i) {
-    if ((call.mask >> i & 1) == 0) continue;
-    const LaneCall& other = lane(i).call;
-    const bool same = lane(i).state == Thread::kInWarpCall &&
-                      other.op == call.op && other.mask == call.mask &&
-                      other.line == call.line;
-    if (!same) {
-      fail("divergent warp: lane %d is in %s at %s:%d, others in %s at %s:%d",
-           i, name_of(other.op), other.file, other.line, name_of(call.op),
-           call.file, call.line);
-    }
-    if (other.value != 0) ballot |= 1u << i;
-  }
-  for (int i = 0; i < kLanes; ++i) {
-    if ((call.mask >> i & 1) == 0) continue;
-    const int source = source_lane(lane(i).call, i);
-    if ((call.mask >> source & 1) == 0) {
-      fail("%s at %s:%d: lane %d reads lane %d, which is not in the mask",
-           name_of(call.op), call.file, call.line, i, source);
-    }
-    switch (call.op) {
-      case WarpOp::kBallot:
-        lane(i).answer = ballot;
-        break;
-      case WarpOp::kAny:
-        lane(i).answer = ballot != 0;
-        break;
-      case WarpOp::kAll:
-        lane(i).answer = ballot == call.mask;
-        break;
-      default:
-        lane(i).answer = lane(source).call.value;
-    }
-  }
-  for (int i = 0; i < kLanes; ++i) {
-    if ((call.mask >> i & 1) != 0) wake(current_ / kLanes * kLanes + i);
-  }
-}
-
 // A piece of the heap for each block, so that AddressSanitizer fences it.
 void* Machine::shared_array(const void* key, std::size_t bytes) {
   tsan::acquire(orderings_.shared[ordering_]);
@@ -510,8 +300,6 @@ void Machine::fail(const char* format, ...) {
   self().fiber->switch_to(scheduler_);
   std::abort();
 }
-
-}  // namespace
 
 void set_order(const std::string& order) { schedule() = Schedule(order); }
 std::string order() { return schedule().text; }
