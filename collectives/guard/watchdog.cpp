@@ -110,6 +110,9 @@ class Watchdog::Watch {
     const double waited = 1e-9 * static_cast<double>(now - self.last.begin);
     if (waited < first_look_) return;
     const std::vector<RankReport> reports = report(now);
+    // The call may have ended while the others were looked at.
+    const RankRecord& still = reports[self_].record;
+    if (!still.in_call() || still.last.number != self.last.number) return;
     const Diagnosis found = diagnose(reports, self_, now);
     const double timeout =
         found.gone ? std::min(kSecondsWithoutRank, options_.timeout_seconds)
