@@ -22,6 +22,7 @@
 #include "engine/train/run_log.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/threads.h"
 #include "models/resnet.h"
 
@@ -70,12 +71,10 @@ std::string default_folder(const TrainOptions& options) {
                      data_name(options.data), fmt::localtime(now));
 }
 
-void check_device(const std::string& device) {
-  if (device == "cuda") {
-    throw Error(
-        "--device cuda: this program was built without CUDA, expected auto or "
-        "cpu");
-  }
+// The ranks of a host take its GPUs in turn.
+void use_own_gpu() {
+  const auto gpus = static_cast<int>(cuda::library().gpu_count());
+  cuda::library().use_gpu(launch_info().local_rank % gpus);
 }
 
 std::unique_ptr<ResNet> make_model(const TrainOptions& options,
@@ -100,6 +99,7 @@ struct Setup {
   int columns = 0;                        // of its terminal
   Dataset data;
   TrainPlan plan;
+  ComputeOptions compute;
   std::unique_ptr<ResNet> model;
 
   Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
@@ -111,7 +111,9 @@ Setup::Setup(const TrainOptions& options,
              Communicator& communicator) {
   const auto ranks = static_cast<std::size_t>(communicator.size());
   agree(communicator, [&] {
-    check_device(options.device);
+    compute = compute_options(options.device, options.precision);
+    compute.graph = options.cuda_graph;
+    if (compute.device == Device::kCuda) use_own_gpu();
     global_batch(options, ranks);
     if (communicator.rank() > 0) return;
     columns = terminal_columns();
@@ -122,6 +124,9 @@ Setup::Setup(const TrainOptions& options,
                                             : options.out);
     }
   });
+  require_equal(
+      communicator, "the device",
+      fmt::format("{} {}", name_of(compute.device), precision_name(compute)));
   agree(communicator, [&] {
     data = load_data(options.data);
     plan = make_plan(options, data.train.count(), ranks);
@@ -133,8 +138,13 @@ Setup::Setup(const TrainOptions& options,
           plan.total_steps));
     }
   });
-  agree(communicator,
-        [&] { model = make_model(options, data.train.classes.size()); });
+  agree(communicator, [&] {
+    model = make_model(options, data.train.classes.size());
+    if (compute.device == Device::kCuda) {
+      cuda::library().set_allow_tf32(compute.tf32);
+    }
+    model->to(compute.device);
+  });
 }
 
 // Where the run goes on, if it is one to be resumed: then its options count
@@ -198,6 +208,8 @@ TrainOptions resolved(TrainOptions options, const Setup& setup, int threads) {
   options.batch_size = setup.plan.global_batch;
   options.steps = setup.plan.total_steps;
   options.threads = static_cast<std::size_t>(threads);
+  options.device = name_of(setup.compute.device);
+  options.precision = precision_name(setup.compute);
   options.out = setup.directory->path().string();
   options.resume = "";
   return options;
@@ -236,7 +248,7 @@ void print_start(const TrainOptions& options, const Setup& setup,
       "batch     {} in all, {} per rank on {} ranks; {} steps, {:.2f} epochs\n"
       "rate      {}, {}{}\n"
       "gradients {}, in {} buckets (--bucket-mb {})\n",
-      options.model, options.stem, parallel.arena().count(),
+      options.model, options.stem, parallel.arena().parameter_count(),
       parallel.arena().slots().size(), options.data, setup.data.train.count(),
       setup.data.test.count(), setup.data.train.classes.size(),
       options.augment ? "on" : "off", plan.global_batch,
@@ -317,7 +329,8 @@ int train_command(int argc, char** argv) {
 
   Setup setup(options, from, *communicator);
   keep_calls(setup.directory, *communicator);
-  Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator);
+  Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator,
+                  setup.compute);
   if (from) {
     agree(*communicator,
           [&] { restore(*from, *setup.model, trainer.optimizer()); });

@@ -270,8 +270,24 @@ void add_machine(CLI::App& app, TrainOptions& o) {
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);
-  app.add_option("--device", o.device, "Where to compute")
+  app.add_option(
+         "--device", o.device,
+         "Where to compute: auto takes a GPU where one can be used; the "
+         "ranks of a host take its GPUs in turn")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option(
+         "--precision", o.precision,
+         "What convolutions and linear layers multiply: auto (bf16 on a "
+         "GPU, f32 elsewhere), f32, tf32, bf16 or f16, which scales "
+         "the loss as it must")
+      ->check(CLI::IsMember({"auto", "f32", "tf32", "bf16", "f16"}));
+  app.add_option_function<std::string>(
+         "--cuda-graph",
+         [&o](const std::string& v) { o.cuda_graph = v == "on"; },
+         "Whether a rank alone on a GPU records its steps as one CUDA graph, "
+         "which takes the host out of them")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->default_str("on");
   app.add_option("--threads", o.threads, "Threads of the kernels, per rank")
       ->default_str("cores / ranks on this host")
       ->check(whole_number(1, kMostThreads));

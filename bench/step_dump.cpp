@@ -62,7 +62,7 @@ std::vector<NamedTensor> one_step(Module& model, const Samples& samples,
   const Variable logits = model.forward(Variable(samples.images));
   const CrossEntropyOutput out = cross_entropy(logits, samples.labels);
   std::vector<NamedTensor> result{{"logits", logits.data()},
-                                  {"loss", scalar(out.loss_value)}};
+                                  {"loss", scalar(out.read().loss)}};
   if (eval) return result;
   backward(out.loss);
   for (const Variable& parameter : model.parameters()) {
@@ -84,7 +84,7 @@ std::vector<NamedTensor> train(Module& model, const Samples& samples,
         cross_entropy(model.forward(Variable(batch.images)), batch.labels);
     backward(out.loss);
     sgd.step(options.lr);
-    losses.data()[step] = static_cast<float>(out.loss_value);
+    losses.data()[step] = static_cast<float>(out.read().loss);
   }
   return {{"losses", losses}};
 }

@@ -14,11 +14,13 @@
 
 namespace ringlet {
 
-// The op families of one device, and the layout that activations have there.
+// The op families of one device, and the layouts that activations and weights
+// of convolutions have there.
 // A Backend belongs to one thread: it keeps that thread's compiled primitives
 // and scratch memory.
 struct Backend {
   Layout activation_layout;
+  Layout weight_layout;
   ConvKernels& conv;
   NormKernels& norm;
   PoolKernels& pool;
@@ -31,8 +33,8 @@ struct Backend {
 // The calling thread's backend. The first call of a thread makes it.
 Backend& backend(Device device = Device::kCpu);
 
-// Puts another in its place on this thread, one that counts its calls say;
-// null ends that.
+// Puts another in place of the CPU's on this thread, one that counts its calls
+// say; null ends that.
 void replace_backend(Backend* other);
 
 // The library under the CPU's backend: "oneDNN 2.6.3".

@@ -210,6 +210,7 @@ struct KernelProfile::Families {
   TimedElementwise elementwise{real.elementwise, table};
   TimedOptim optim{real.optim, table};
   Backend timed{real.activation_layout,
+                real.weight_layout,
                 conv,
                 norm,
                 pool,

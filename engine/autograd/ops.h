@@ -2,6 +2,7 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/tensor/tensor.h"
+#include "kernels/loss.h"
 
 // The differentiable operations, one file each under ops/: what it computes,
 // what it saves, its backward. Activations are [n, c, h, w]; those that come
@@ -66,12 +67,20 @@ struct CrossEntropyOptions {
   // this rank's samples divided by it, so that summing over ranks averages.
   // 0: this tensor's own count.
   std::size_t global_batch = 0;
+  // By which the gradient alone is multiplied, a float on the device: see
+  // CrossEntropyArgs. May be null.
+  const float* gradient_scale = nullptr;
 };
 
 struct CrossEntropyOutput {
-  Variable loss;        // scalar
-  double loss_value;    // the same, unrounded
-  std::size_t correct;  // samples whose largest logit is the label's
+  Variable loss;  // scalar, f64
+  // What read() reads: a CrossEntropyResult on the device, and what it is of.
+  Buffer result;
+  Tensor labels;
+  std::size_t classes;
+
+  // Waits for the device. Throws where a label is out of range.
+  CrossEntropyResult read() const;
 };
 
 // logits [n, classes], labels [n] i32. Saves the gradient, n x classes.

@@ -16,15 +16,18 @@ struct Variable::Impl {
       : shape(value.shape()),
         dtype(value.dtype()),
         layout(value.layout()),
+        device(value.device()),
         requires_grad(wants_grad) {}
 
   // The value's, and so the gradient's.
   Shape shape;
   Dtype dtype;
   Layout layout;
+  Device device;
   bool requires_grad;
   std::shared_ptr<Node> node;
   std::string name;
+  Tensor half_copy;
   Tensor grad;
   Tensor grad_memory;
   // Another variable's gradient may lie in the same memory, so that adding in
@@ -49,7 +52,7 @@ struct Variable::Impl {
 
   void add_gradient(const Tensor& gradient) {
     const Tensor sum =
-        grad_shared ? Tensor(grad.shape(), grad.dtype(), grad.layout()) : grad;
+        grad_shared ? Tensor(shape, dtype, layout, device) : grad;
     backend(grad.device())
         .elementwise.add(grad.storage_count(), grad.dtype(), grad.raw(),
                          gradient.raw(), sum.raw());
@@ -85,7 +88,19 @@ void Variable::set_name(std::string name) const {
 
 void Variable::set_data(Tensor data) const {
   data.copy_from(*value_);
+  impl_->layout = data.layout();
+  impl_->device = data.device();
   *value_ = std::move(data);
+}
+
+const Tensor& Variable::data_as(Dtype dtype) const {
+  if (dtype == data().dtype()) return data();
+  RINGLET_CHECK(impl_->half_copy.defined() && impl_->half_copy.dtype() == dtype,
+                "'{}' has no copy in {}", name(), name_of(dtype));
+  return impl_->half_copy;
+}
+void Variable::set_half_copy(Tensor copy) const {
+  impl_->half_copy = std::move(copy);
 }
 
 const Tensor& Variable::grad() const {
@@ -112,8 +127,8 @@ const Tensor& GradSink::memory() {
   const bool own =
       !impl.grad.defined() && impl.grad_memory.defined() && !impl.memory_lent;
   if (own) impl.memory_lent = true;
-  memory_ =
-      own ? impl.grad_memory : Tensor(impl.shape, impl.dtype, impl.layout);
+  memory_ = own ? impl.grad_memory
+                : Tensor(impl.shape, impl.dtype, impl.layout, impl.device);
   return memory_;
 }
 

@@ -26,8 +26,16 @@ class Variable {
   const std::shared_ptr<Node>& node() const;
 
   const Tensor& data() const;
-  // Puts the value into other memory (an arena); shape, type stay.
+  // Puts the value into other memory (an arena, another device); shape and type
+  // stay.
   void set_data(Tensor data) const;
+
+  // The value in the type that an op computes in: f32, or the copy that
+  // somebody keeps in that type. Throws where there is none.
+  const Tensor& data_as(Dtype dtype) const;
+  // Keeps a copy of the value in half precision; who changes the value writes
+  // that too.
+  void set_half_copy(Tensor copy) const;
 
   // The same variable without its value, whose memory this copy does not keep:
   // for a backward that must only know where the gradient goes.
@@ -108,7 +116,8 @@ Variable make_result(const char* op, Tensor data, std::vector<Variable> inputs,
 // needs.
 bool records_gradient(const std::vector<Variable>& inputs);
 
-// Reverse-mode differentiation of a scalar (seeded with 1). Walks the graph
+// Reverse-mode differentiation of a scalar, seeded with 1 (a f32 on the CPU,
+// whatever the loss is). Walks the graph
 // from `loss` in reverse topological order; fires each leaf's hook when its
 // gradient is complete; frees saved tensors on the way. A leaf that already
 // has a gradient gets the new one added.

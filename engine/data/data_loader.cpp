@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/data/device_loader.h"
 #include "kernels/augment.h"
 #include "kernels/runtime/check.h"
 
@@ -13,6 +14,28 @@ constexpr std::size_t kBatchesPerWorker = 2;  // one in work, one ready
 
 }  // namespace
 
+std::unique_ptr<BatchSource> make_loader(const ImageSet& images,
+                                         const DistributedSampler& sampler,
+                                         const DataLoaderOptions& options) {
+  if (options.device == Device::kCuda) {
+    return std::make_unique<DeviceLoader>(images, sampler, options);
+  }
+  return std::make_unique<DataLoader>(images, sampler, options);
+}
+
+void check_sampler(const ImageSet& images, const DistributedSampler& sampler) {
+  RINGLET_CHECK(sampler.options().count == images.count(),
+                "a sampler of {} pictures for {}, which has {}",
+                sampler.options().count, images.name, images.count());
+}
+
+void check_label(const ImageSet& images, std::size_t index) {
+  const std::uint8_t label = images.labels[index];
+  RINGLET_CHECK(label < images.classes.size(),
+                "{} has label {} at picture {}, expected 0 to {}", images.name,
+                label, index, images.classes.size() - 1);
+}
+
 DataLoader::DataLoader(const ImageSet& images,
                        const DistributedSampler& sampler,
                        const DataLoaderOptions& options)
@@ -21,9 +44,7 @@ DataLoader::DataLoader(const ImageSet& images,
       options_(options),
       next_step_(sampler.steps()),
       workers_(options.workers) {
-  RINGLET_CHECK(sampler.options().count == images.count(),
-                "a sampler of {} pictures for {}, which has {}",
-                sampler.options().count, images.name, images.count());
+  check_sampler(images, sampler);
 }
 
 void DataLoader::start(std::uint32_t epoch, std::size_t first_step) {
@@ -70,11 +91,8 @@ Batch DataLoader::make_batch(const Order& order, std::uint32_t epoch,
   std::vector<PictureCrop> crops(share.count);
   for (std::size_t i = 0; i < share.count; ++i) {
     const std::uint32_t index = (*order)[share.begin + i];
-    const std::uint8_t label = images_.labels[index];
-    RINGLET_CHECK(label < images_.classes.size(),
-                  "{} has label {} at picture {}, expected 0 to {}",
-                  images_.name, label, index, images_.classes.size() - 1);
-    batch.labels.data<std::int32_t>()[i] = label;
+    check_label(images_, index);
+    batch.labels.data<std::int32_t>()[i] = images_.labels[index];
     const std::uint8_t* pixels = images_.image(index);
     crops[i] = {pixels, options_.augment
                             ? draw_crop(options_.seed, epoch, index)

@@ -17,7 +17,7 @@ namespace ringlet {
 
 // One rank's part of one step.
 struct Batch {
-  Tensor images;             // [n, 3, height, width], plain f32, normalised
+  Tensor images;             // [n, 3, height, width], normalised; plain on CPUs
   Tensor labels;             // [n], i32
   std::size_t global_count;  // pictures of all ranks in this step; n may be 0
   std::uint32_t epoch;
@@ -30,33 +30,55 @@ struct DataLoaderOptions {
   bool augment = false;
   std::uint64_t seed = 0;   // of the augmentation
   std::size_t workers = 0;  // threads that prefetch; 0: next() does the work
+  Device device = Device::kCpu;  // where the batches are to lie
+  Dtype dtype = Dtype::kF32;     // of the pictures; only f32 on the CPU
 };
 
 // Yields the batches of this rank, in order:
 //
-//   DataLoader loader(data.train, DistributedSampler({...}), {...});
-//   loader.start(epoch);
-//   while (std::optional<Batch> batch = loader.next()) ...
-//
+//   const auto loader = make_loader(data.train, DistributedSampler({...}), {});
+//   loader->start(epoch);
+//   while (std::optional<Batch> batch = loader->next()) ...
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+
+  // Of an epoch.
+  virtual std::size_t steps() const = 0;
+  // Goes to `first_step` of `epoch`, whatever was read so far.
+  virtual void start(std::uint32_t epoch, std::size_t first_step = 0) = 0;
+  // The next batch, or nothing at the end of the epoch.
+  virtual std::optional<Batch> next() = 0;
+};
+
+// A DataLoader, or on CUDA a DeviceLoader.
+std::unique_ptr<BatchSource> make_loader(const ImageSet& images,
+                                         const DistributedSampler& sampler,
+                                         const DataLoaderOptions& options);
+
+// Throw an Error where a sampler is for another set, or a picture's label for
+// another number of classes.
+void check_sampler(const ImageSet& images, const DistributedSampler& sampler);
+void check_label(const ImageSet& images, std::size_t index);
+
 // The crop and flip of a picture are a pure function of (seed, epoch, index of
 // the picture), so that the batches are bit for bit the same for any number of
 // workers, and joined over the ranks for any number of ranks. Up to two
 // batches per worker are made ahead. Used by one thread at a time.
-class DataLoader {
+class DataLoader final : public BatchSource {
  public:
   // `images` must outlive the loader.
   DataLoader(const ImageSet& images, const DistributedSampler& sampler,
              const DataLoaderOptions& options);
 
-  std::size_t steps() const { return sampler_.steps(); }
+  std::size_t steps() const override { return sampler_.steps(); }
 
-  // Goes to `first_step` of `epoch`, whatever was read so far, and begins to
-  // prefetch.
-  void start(std::uint32_t epoch, std::size_t first_step = 0);
+  // Begins to prefetch.
+  void start(std::uint32_t epoch, std::size_t first_step = 0) override;
 
-  // The next batch, or nothing at the end of the epoch. An exception from the
-  // making of a batch is thrown here, in that batch's turn.
-  std::optional<Batch> next();
+  // An exception from the making of a batch is thrown here, in that batch's
+  // turn.
+  std::optional<Batch> next() override;
 
  private:
   using Order = std::shared_ptr<const std::vector<std::uint32_t>>;

@@ -36,7 +36,9 @@ void save_weights(const std::filesystem::path& path, const Module& model,
 
 std::vector<NamedTensor> named_tensors(const NamedState& state) {
   std::vector<NamedTensor> tensors;
-  for (const auto& [name, tensor] : state) tensors.push_back({name, tensor});
+  for (const auto& [name, tensor] : state) {
+    tensors.push_back({name, tensor.to_host()});
+  }
   return tensors;
 }
 

@@ -20,11 +20,19 @@ class Stopwatch {
 };
 
 // What a training step spends its time on. kCommunication is what backward did
-// not hide: the wait for the last buckets.
-enum class StepPhase { kData, kForward, kBackward, kCommunication, kOptimizer };
-inline constexpr std::size_t kStepPhases = 5;
+// not hide: the wait for the last buckets. kDevice is a whole step on a GPU
+// that the host did not follow.
+enum class StepPhase {
+  kData,
+  kForward,
+  kBackward,
+  kCommunication,
+  kOptimizer,
+  kDevice
+};
+inline constexpr std::size_t kStepPhases = 6;
 
-// "data", "forward", "backward", "communication", "optimizer".
+// "data", "forward", "backward", "communication", "optimizer", "device".
 constexpr const char* name_of(StepPhase phase) {
   switch (phase) {
     case StepPhase::kData:
@@ -36,9 +44,11 @@ constexpr const char* name_of(StepPhase phase) {
     case StepPhase::kCommunication:
       return "communication";
     case StepPhase::kOptimizer:
+      return "optimizer";
+    case StepPhase::kDevice:
       break;
   }
-  return "optimizer";
+  return "device";
 }
 
 // Splits a step's wall-clock time into its phases without a gap:

@@ -11,9 +11,8 @@ namespace {
 
 // Calls fill(block of four numbers, first index, how many are wanted).
 template <typename Fill>
-void each_block(const Tensor& tensor, std::uint64_t seed, std::uint32_t stream,
+void each_block(std::size_t count, std::uint64_t seed, std::uint32_t stream,
                 Fill fill) {
-  const std::size_t count = tensor.count();
 #pragma omp parallel for
   for (std::size_t i = 0; i < count; i += 4) {
     const PhiloxBlock block = philox(
@@ -24,6 +23,17 @@ void each_block(const Tensor& tensor, std::uint64_t seed, std::uint32_t stream,
   }
 }
 
+// Calls fill(values) with room for the elements in row-major order, and puts
+// them into the tensor.
+template <typename Fill>
+void fill_on_host(const Tensor& tensor, Fill fill) {
+  const bool direct =
+      tensor.device() == Device::kCpu && tensor.layout() == Layout::kPlain;
+  const Tensor host = direct ? tensor : Tensor(tensor.shape());
+  fill(host.data());
+  if (!direct) tensor.copy_from(host);
+}
+
 // In (0, 1]: a logarithm can be taken of it.
 double unit_interval(std::uint32_t bits) { return (bits + 1.0) * 0x1p-32; }
 
@@ -31,37 +41,42 @@ double unit_interval(std::uint32_t bits) { return (bits + 1.0) * 0x1p-32; }
 
 void fill_normal(const Tensor& tensor, float std, std::uint64_t seed,
                  std::uint32_t stream) {
-  float* values = tensor.data();
-  each_block(tensor, seed, stream,
-             [&](const PhiloxBlock& block, std::size_t first, std::size_t n) {
-               for (std::size_t k = 0; k < n; ++k) {
-                 // Box and Muller: a pair of uniforms makes a pair of normals.
-                 const std::size_t pair = k / 2 * 2;
-                 const double radius =
-                     std::sqrt(-2 * std::log(unit_interval(block[pair])));
-                 const double angle =
-                     2 * std::numbers::pi * unit_interval(block[pair + 1]);
-                 const double normal =
-                     radius * (k % 2 ? std::sin(angle) : std::cos(angle));
-                 values[first + k] = static_cast<float>(normal * std);
-               }
-             });
+  fill_on_host(tensor, [&](float* values) {
+    each_block(tensor.count(), seed, stream,
+               [&](const PhiloxBlock& block, std::size_t first, std::size_t n) {
+                 for (std::size_t k = 0; k < n; ++k) {
+                   // Box and Muller: a pair of uniforms makes a pair of
+                   // normals.
+                   const std::size_t pair = k / 2 * 2;
+                   const double radius =
+                       std::sqrt(-2 * std::log(unit_interval(block[pair])));
+                   const double angle =
+                       2 * std::numbers::pi * unit_interval(block[pair + 1]);
+                   const double normal =
+                       radius * (k % 2 ? std::sin(angle) : std::cos(angle));
+                   values[first + k] = static_cast<float>(normal * std);
+                 }
+               });
+  });
 }
 
 void fill_uniform(const Tensor& tensor, float low, float high,
                   std::uint64_t seed, std::uint32_t stream) {
-  float* values = tensor.data();
-  each_block(tensor, seed, stream,
-             [&](const PhiloxBlock& block, std::size_t first, std::size_t n) {
-               for (std::size_t k = 0; k < n; ++k) {
-                 values[first + k] = static_cast<float>(
-                     low + (high - low) * (block[k] * 0x1p-32));
-               }
-             });
+  fill_on_host(tensor, [&](float* values) {
+    each_block(tensor.count(), seed, stream,
+               [&](const PhiloxBlock& block, std::size_t first, std::size_t n) {
+                 for (std::size_t k = 0; k < n; ++k) {
+                   values[first + k] = static_cast<float>(
+                       low + (high - low) * (block[k] * 0x1p-32));
+                 }
+               });
+  });
 }
 
 void fill_constant(const Tensor& tensor, float value) {
-  std::fill_n(tensor.data(), tensor.count(), value);
+  fill_on_host(tensor, [&](float* values) {
+    std::fill_n(values, tensor.count(), value);
+  });
 }
 
 }  // namespace ringlet

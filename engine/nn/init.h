@@ -6,8 +6,9 @@
 
 namespace ringlet {
 
-// Fills a plain f32 tensor. Element i is a pure function of (seed, stream, i),
-// so the result does not depend on the number of threads.
+// Fills a f32 tensor on any device. Element i, in row-major order, is a pure
+// function of (seed, stream, i), so the result depends neither on the number of
+// threads nor on the layout.
 void fill_normal(const Tensor& tensor, float std, std::uint64_t seed,
                  std::uint32_t stream);
 void fill_uniform(const Tensor& tensor, float low, float high,

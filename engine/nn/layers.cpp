@@ -43,12 +43,11 @@ void Conv2d::reset(std::uint64_t seed, std::uint32_t stream) {
 BatchNorm2d::BatchNorm2d(std::size_t channels) {
   weight_ = add_parameter("weight", {size(channels)});
   bias_ = add_parameter("bias", {size(channels)});
-  state_.running_mean =
-      add_buffer("running_mean", Tensor::zeros({size(channels)}));
-  state_.running_var =
-      add_buffer("running_var", Tensor::zeros({size(channels)}));
-  state_.batches =
-      add_buffer("num_batches_tracked", Tensor::zeros({}, Dtype::kI64));
+  const auto zeros = [&] { return Tensor::zeros({size(channels)}); };
+  add_buffer("running_mean", state_.running_mean, zeros());
+  add_buffer("running_var", state_.running_var, zeros());
+  add_buffer("num_batches_tracked", state_.batches,
+             Tensor::zeros({}, Dtype::kI64));
 }
 
 Variable BatchNorm2d::forward(const Variable& x) { return run(x, false, {}); }

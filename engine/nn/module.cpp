@@ -1,5 +1,7 @@
 #include "engine/nn/module.h"
 
+#include "kernels/backend.h"
+
 namespace ringlet {
 
 void Module::train(bool on) {
@@ -31,7 +33,7 @@ std::vector<std::pair<std::string, Tensor>> Module::named_buffers() const {
   std::vector<std::pair<std::string, Tensor>> all;
   auto visit = [&](const std::string& prefix, const Module& module) {
     for (const auto& [name, buffer] : module.buffers_) {
-      all.emplace_back(prefix + name, buffer);
+      all.emplace_back(prefix + name, *buffer);
     }
   };
   walk("", visit);
@@ -45,11 +47,54 @@ std::vector<std::pair<std::string, Tensor>> Module::state() const {
       all.emplace_back(prefix + name, parameter.data());
     }
     for (const auto& [name, buffer] : module.buffers_) {
-      all.emplace_back(prefix + name, buffer);
+      all.emplace_back(prefix + name, *buffer);
     }
   };
   walk("", visit);
   return all;
+}
+
+void Module::to(Device device) {
+  for (const auto& [name, parameter] : parameters_) {
+    const Shape& shape = parameter.data().shape();
+    const bool of_convolution = shape.size() == 4;
+    parameter.set_data(
+        Tensor(shape, Dtype::kF32,
+               of_convolution ? backend(device).weight_layout : Layout::kPlain,
+               device));
+  }
+  for (const auto& [name, buffer] : buffers_) *buffer = buffer->to(device);
+  for (const auto& [name, child] : children_) child->to(device);
+}
+
+std::vector<Tensor*> Module::buffer_members() const {
+  std::vector<Tensor*> all;
+  auto visit = [&](const std::string&, const Module& module) {
+    for (const auto& [name, buffer] : module.buffers_) all.push_back(buffer);
+  };
+  walk("", visit);
+  return all;
+}
+
+Tensor Module::join_buffers() {
+  constexpr std::size_t kAlignment = 8;
+  const std::vector<Tensor*> buffers = buffer_members();
+  std::size_t bytes = 0;
+  for (const Tensor* buffer : buffers) {
+    bytes += round_up(buffer->bytes(), kAlignment);
+  }
+  const Tensor joined = Tensor::zeros(
+      {static_cast<std::int64_t>(bytes)}, Dtype::kU8, Layout::kPlain,
+      buffers.empty() ? Device::kCpu : buffers[0]->device());
+  std::size_t offset = 0;
+  for (Tensor* buffer : buffers) {
+    const Tensor moved(buffer->shape(), buffer->dtype(), buffer->layout(),
+                       joined.buffer(), offset);
+    moved.copy_from(*buffer);
+    *buffer = moved;
+    offset += round_up(moved.bytes(), kAlignment);
+  }
+  return joined;
 }
 
 void Module::initialize(std::uint64_t seed) {
@@ -72,9 +117,9 @@ Variable Module::add_parameter(const std::string& name, Shape shape) {
   return parameter;
 }
 
-Tensor Module::add_buffer(const std::string& name, Tensor buffer) {
-  buffers_.emplace_back(name, buffer);
-  return buffer;
+void Module::add_buffer(const std::string& name, Tensor& buffer, Tensor value) {
+  buffer = std::move(value);
+  buffers_.emplace_back(name, &buffer);
 }
 
 void Module::add_module(const std::string& name, Module& module) {

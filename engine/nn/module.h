@@ -32,13 +32,23 @@ class Module {
   // Parameters and buffers: what a file of weights holds.
   std::vector<std::pair<std::string, Tensor>> state() const;
 
+  // Moves the parameters and buffers to that device, into the layout that its
+  // kernels want.
+  void to(Device device);
+
+  // Puts the buffers of this module and all below it into one piece of memory,
+  // in their order and each at a multiple of 8 bytes, with zeros between them;
+  // returns it, as bytes.
+  Tensor join_buffers();
+
   // Draws all parameters anew and resets the buffers; the same values for the
   // same seed on every rank.
   void initialize(std::uint64_t seed);
 
  protected:
   Variable add_parameter(const std::string& name, Shape shape);
-  Tensor add_buffer(const std::string& name, Tensor buffer);
+  // `buffer`, a member of the module, is set to `value`.
+  void add_buffer(const std::string& name, Tensor& buffer, Tensor value);
   void add_module(const std::string& name, Module& module);
 
   // Sets this module's own parameters and buffers; `stream` tells modules
@@ -48,13 +58,14 @@ class Module {
   virtual void after_initialize() {}
 
  private:
+  std::vector<Tensor*> buffer_members() const;
   template <typename Visit>
   void walk(const std::string& prefix, Visit& visit) const;
   void initialize(std::uint64_t seed, std::uint32_t& stream);
 
   bool training_ = true;
   std::vector<std::pair<std::string, Variable>> parameters_;
-  std::vector<std::pair<std::string, Tensor>> buffers_;
+  std::vector<std::pair<std::string, Tensor*>> buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
 };
 

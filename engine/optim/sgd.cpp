@@ -7,9 +7,10 @@ namespace ringlet {
 SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
     : arena_(arena),
       options_(options),
-      memory_(Buffer::allocate(arena.count() * sizeof(float))),
+      memory_(Buffer::allocate(arena.count() * sizeof(float), arena.device())),
       momentum_({static_cast<std::int64_t>(arena.count())}, Dtype::kF32,
-                Layout::kPlain, memory_, 0) {
+                Layout::kPlain, memory_, 0),
+      step_(Buffer::allocate(sizeof(SgdStep), arena.device())) {
   momentum_.fill_zero();
   if (!options.no_decay_bn_bias) return;
   constexpr std::size_t kBitsPerByte = 8;
@@ -21,34 +22,40 @@ SGD::SGD(const ParameterArena& arena, const SgdOptions& options)
       decays[i / kBitsPerByte] |= 1u << i % kBitsPerByte;
     }
   }
-  decays_ = Tensor({static_cast<std::int64_t>(decays.size())}, Dtype::kU8);
-  std::copy(decays.begin(), decays.end(), decays_.data<std::uint8_t>());
+  decays_ = Buffer::allocate(decays.size(), arena.device());
+  copy_memory(decays_.data(), arena.device(), decays.data(), Device::kCpu,
+              decays.size());
 }
 
 std::vector<std::pair<std::string, Tensor>> SGD::state() const {
   std::vector<std::pair<std::string, Tensor>> state;
   for (const ParameterArena::Slot& slot : arena_.slots()) {
-    state.emplace_back(
-        slot.parameter.name(),
-        Tensor(slot.parameter.data().shape(), Dtype::kF32, Layout::kPlain,
-               memory_, slot.begin * sizeof(float)));
+    state.emplace_back(slot.parameter.name(), arena_.view(slot, memory_));
   }
   return state;
 }
 
-void SGD::step(float lr) {
-  const SgdStep step{.lr = lr};
-  backend(momentum_.device())
-      .optim.sgd({.count = arena_.count(),
-                  .grad = arena_.gradients(),
-                  .momentum_buffer = momentum_.data(),
-                  .parameter = arena_.values(),
-                  .step = &step,
-                  .momentum = options_.momentum,
-                  .weight_decay = options_.weight_decay,
-                  .nesterov = options_.nesterov,
-                  .decays = decays_.defined() ? decays_.data<std::uint8_t>()
-                                              : nullptr});
+void SGD::step(float lr, float gradient_scale) {
+  const SgdStep values{.lr = lr, .gradient_scale = gradient_scale};
+  copy_memory(step_.data(), arena_.device(), &values, Device::kCpu,
+              sizeof(values));
+  step(reinterpret_cast<const SgdStep*>(step_.data()));
+}
+
+void SGD::step(const SgdStep* step) {
+  backend(arena_.device())
+      .optim.sgd(
+          {.count = arena_.count(),
+           .grad = arena_.gradients(),
+           .momentum_buffer = momentum_.data(),
+           .parameter = arena_.values(),
+           .step = step,
+           .momentum = options_.momentum,
+           .weight_decay = options_.weight_decay,
+           .nesterov = options_.nesterov,
+           .decays = reinterpret_cast<const std::uint8_t*>(decays_.data()),
+           .half_copy = arena_.half_copy(),
+           .half_dtype = arena_.half_dtype()});
 }
 
 }  // namespace ringlet

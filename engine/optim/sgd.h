@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/autograd/parameter_arena.h"
+#include "kernels/optim.h"
 
 namespace ringlet {
 
@@ -23,8 +24,10 @@ class SGD {
   SGD(const ParameterArena& arena, const SgdOptions& options);
 
   // Moves the parameters by the gradients in the arena. One pass: reads three
-  // arrays and writes two.
-  void step(float lr);
+  // arrays and writes two. Gradients are multiplied by `gradient_scale` first.
+  void step(float lr, float gradient_scale = 1);
+  // The same by what lies on the device.
+  void step(const SgdStep* step);
 
   // The momentum, a float per parameter in the arena's order.
   const Tensor& momentum() const { return momentum_; }
@@ -34,9 +37,10 @@ class SGD {
  private:
   const ParameterArena& arena_;
   SgdOptions options_;
-  Tensor decays_;  // SgdArgs::decays; undefined where all parameters do
+  Buffer decays_;  // SgdArgs::decays; empty where all parameters do
   Buffer memory_;
   Tensor momentum_;  // all of the memory
+  Buffer step_;      // an SgdStep
 };
 
 }  // namespace ringlet

@@ -3,8 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
-#include <cstring>
 
+#include "collectives/staged_communicator.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
@@ -22,6 +22,18 @@ std::string signature(const Module& model) {
   return text;
 }
 
+Device device_of(const Module& model) {
+  const std::vector<Variable> parameters = model.parameters();
+  return parameters.empty() ? Device::kCpu : parameters[0].data().device();
+}
+
+// From rank 0.
+void broadcast(Communicator& communicator, const Tensor& tensor) {
+  const Tensor host = tensor.to(Device::kCpu);
+  communicator.broadcast(host.raw(), host.bytes(), 0);
+  if (tensor.device() != Device::kCpu) tensor.copy_from(host);
+}
+
 }  // namespace
 
 std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
@@ -36,7 +48,11 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
       buckets.push_back({slot.begin, 0, i, 0});
     }
     GradientBucket& bucket = buckets.back();
-    bucket.count += slot.count;
+    // With the padding behind it, so that the buckets leave no gap.
+    const std::size_t end = i + 1 < arena.slots().size()
+                                ? arena.slots()[i + 1].begin
+                                : arena.count();
+    bucket.count = end - bucket.begin;
     ++bucket.slot_count;
     if (bucket.count * sizeof(float) >= limit) limit = 0;
   }
@@ -45,13 +61,21 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
 
 DataParallel::DataParallel(Module& model, Communicator& communicator,
                            const DataParallelOptions& options)
-    : model_(model),
+    : buffers_(model.join_buffers()),
       communicator_(communicator),
+      staged_(device_of(model) == Device::kCuda
+                  ? make_staged_communicator(communicator)
+                  : nullptr),
+      reducer_(staged_ ? *staged_ : communicator),
       arena_(model.parameters(),
-             [&](std::size_t bytes) { return communicator.allocate(bytes); }),
-      buckets_(plan_buckets(arena_, options)) {
+             {.allocate_gradients =
+                  [&](std::size_t bytes) { return reducer_.allocate(bytes); },
+              .dtype = options.dtype}),
+      buckets_(plan_buckets(arena_, options)),
+      squares_({}, Dtype::kF64, Layout::kPlain, arena_.device()) {
   require_equal(communicator_, "the model", signature(model));
-  communicator_.broadcast(arena_.values(), arena_.count() * sizeof(float), 0);
+  broadcast(communicator_, arena_.flat_values());
+  arena_.update_half_copy();
   broadcast_buffers();
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
     bucket_of_slot_.insert(bucket_of_slot_.end(), buckets_[b].slot_count, b);
@@ -98,15 +122,21 @@ void DataParallel::gradient_ready(std::size_t slot) {
 }
 
 bool DataParallel::all_finite(std::size_t begin, std::size_t count) const {
-  const Device device = arena_.slots().front().parameter.data().device();
-  double squares = 0;
-  backend(device).optim.squared_norm(count, arena_.gradients() + begin,
-                                     &squares);
-  return std::isfinite(squares);
+  backend(arena_.device())
+      .optim.squared_norm(count, arena_.gradients() + begin,
+                          squares_.data<double>());
+  return std::isfinite(squares_.item());
 }
 
 bool DataParallel::gradients_are_finite() const {
-  return all_finite(0, arena_.count());
+  return std::isfinite(sum_squares().item());
+}
+
+const Tensor& DataParallel::sum_squares() const {
+  backend(arena_.device())
+      .optim.squared_norm(arena_.count(), arena_.gradients(),
+                          squares_.data<double>());
+  return squares_;
 }
 
 // In bucket order only: ranks whose gradients become ready in another order
@@ -116,14 +146,15 @@ void DataParallel::launch_full_buckets() {
          missing_[in_flight_.size()] == 0) {
     const std::size_t number = in_flight_.size();
     const GradientBucket& bucket = buckets_[number];
-    in_flight_.push_back(communicator_.all_reduce_async(
+    in_flight_.push_back(reducer_.all_reduce_async(
         arena_.gradients() + bucket.begin, bucket.count, Dtype::kF32,
         ReduceOp::kSum, static_cast<int>(number)));
   }
 }
 
 void DataParallel::backward_nothing() {
-  std::memset(arena_.gradients(), 0, arena_.count() * sizeof(float));
+  fill_memory_with_zeros(arena_.gradients(), arena_.device(),
+                         arena_.count() * sizeof(float));
   for (std::size_t i = 0; i < arena_.slots().size(); ++i) gradient_ready(i);
 }
 
@@ -142,10 +173,6 @@ void DataParallel::finalize() {
   missing_.clear();
 }
 
-void DataParallel::broadcast_buffers() {
-  for (const auto& [name, buffer] : model_.named_buffers()) {
-    communicator_.broadcast(buffer.raw(), buffer.bytes(), 0);
-  }
-}
+void DataParallel::broadcast_buffers() { broadcast(communicator_, buffers_); }
 
 }  // namespace ringlet

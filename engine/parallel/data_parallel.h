@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct DataParallelOptions {
   std::size_t bucket_bytes = 25 << 20;
   // The first bucket is small, so that communication starts early.
   std::size_t first_bucket_bytes = 1 << 20;
+  // ParameterArenaOptions::dtype.
+  Dtype dtype = Dtype::kF32;
 };
 
 // Cuts the arena into buckets of at least the given bytes (the last may be
@@ -38,6 +41,9 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
 // ranks are the gradients of one process with the whole batch. Buckets are
 // launched in the same order on all ranks, whatever the order in which
 // gradients become ready. Knows no thread; overlap is the Communicator's.
+//
+// The model is on the device where it is to be trained; gradients on CUDA are
+// staged through the host (staged_communicator.h).
 class DataParallel {
  public:
   // Broadcasts rank 0's parameters and buffers, after checking that the ranks
@@ -50,6 +56,11 @@ class DataParallel {
 
   const ParameterArena& arena() const { return arena_; }
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
+  // All of the model's, see Module::join_buffers.
+  const Tensor& buffers() const { return buffers_; }
+  // The sum of the squares of all gradients, in this f64 on the device. After
+  // finalize(); not finite where one of them is not.
+  const Tensor& sum_squares() const;
 
   // Forgets the gradients of the last step.
   void start_step();
@@ -77,8 +88,10 @@ class DataParallel {
   bool all_finite(std::size_t begin, std::size_t count) const;
   void launch_full_buckets();
 
-  Module& model_;
+  Tensor buffers_;
   Communicator& communicator_;
+  std::unique_ptr<Communicator> staged_;  // null where gradients are on the CPU
+  Communicator& reducer_;                 // of gradients
   ParameterArena arena_;
   std::vector<GradientBucket> buckets_;
   std::vector<std::size_t> bucket_of_slot_;
@@ -87,6 +100,7 @@ class DataParallel {
   std::vector<char> slot_ready_;
   std::vector<std::size_t> missing_;  // gradients to come, per bucket
   std::vector<Work> in_flight_;       // one per launched bucket
+  Tensor squares_;                    // of gradients, summed: f64
   bool watching_ = false;
   std::string not_finite_;
 };

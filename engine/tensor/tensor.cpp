@@ -2,22 +2,24 @@
 
 #include <fmt/ranges.h>
 
-#include <cstring>
-
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
 namespace {
 
-Activation activation_of(const Shape& shape, Layout layout) {
+Activation activation_of(const Tensor& tensor) {
+  const Shape& shape = tensor.shape();
+  if (shape.size() != 4 && tensor.layout() == Layout::kPlain) {
+    return {1, tensor.count(), 1, 1, Layout::kPlain, tensor.dtype()};
+  }
   RINGLET_CHECK(shape.size() == 4,
                 "an activation has the shape [n, c, h, w], got {}",
                 to_string(shape));
   const auto size = [&](std::size_t i) {
     return static_cast<std::size_t>(shape[i]);
   };
-  return {size(0), size(1), size(2), size(3), layout};
+  return {size(0), size(1), size(2), size(3), tensor.layout(), tensor.dtype()};
 }
 
 }  // namespace
@@ -35,9 +37,9 @@ std::string to_string(const Shape& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-Tensor::Tensor(Shape shape, Dtype dtype, Layout layout)
+Tensor::Tensor(Shape shape, Dtype dtype, Layout layout, Device device)
     : shape_(std::move(shape)), dtype_(dtype), layout_(layout) {
-  buffer_ = Buffer::allocate(bytes());
+  buffer_ = Buffer::allocate(bytes(), device);
 }
 
 Tensor::Tensor(Shape shape, Dtype dtype, Layout layout, Buffer buffer,
@@ -53,8 +55,8 @@ Tensor::Tensor(Shape shape, Dtype dtype, Layout layout, Buffer buffer,
                 bytes(), offset_bytes_, buffer_.bytes());
 }
 
-Tensor Tensor::zeros(Shape shape, Dtype dtype, Layout layout) {
-  Tensor tensor(std::move(shape), dtype, layout);
+Tensor Tensor::zeros(Shape shape, Dtype dtype, Layout layout, Device device) {
+  Tensor tensor(std::move(shape), dtype, layout, device);
   tensor.fill_zero();
   return tensor;
 }
@@ -71,7 +73,7 @@ std::size_t Tensor::count() const { return element_count(shape_); }
 
 std::size_t Tensor::storage_count() const {
   if (layout_ == Layout::kPlain) return count();
-  return activation_of(shape_, layout_).storage_count();
+  return activation_of(*this).storage_count();
 }
 
 Tensor Tensor::reshaped(Shape shape) const {
@@ -81,40 +83,59 @@ Tensor Tensor::reshaped(Shape shape) const {
   return Tensor(std::move(shape), dtype_, layout_, buffer_, offset_bytes_);
 }
 
-Tensor Tensor::to_layout(Layout layout) const {
-  if (layout == layout_) return clone();
-  RINGLET_CHECK(dtype_ == Dtype::kF32, "to_layout of {}, expected f32",
-                name_of(dtype_));
-  Tensor copy(shape_, dtype_, layout);
-  backend(device()).elementwise.reorder(activation_of(shape_, layout_), raw(),
-                                        layout, Dtype::kF32, copy.raw());
-  return copy;
-}
-
-Tensor Tensor::clone() const {
-  Tensor copy(shape_, dtype_, layout_);
+Tensor Tensor::to_layout(Layout layout, Dtype dtype) const {
+  Tensor copy(shape_, dtype, layout, device());
   copy.copy_from(*this);
   return copy;
 }
 
-void Tensor::copy_from(const Tensor& source) const {
-  RINGLET_CHECK(shape_ == source.shape_ && dtype_ == source.dtype_ &&
-                    layout_ == source.layout_,
-                "copy of {} {} into {} {}", name_of(source.dtype_),
-                to_string(source.shape_), name_of(dtype_), to_string(shape_));
-  std::memcpy(raw(), source.raw(), bytes());
+Tensor Tensor::clone() const {
+  Tensor copy(shape_, dtype_, layout_, device());
+  copy.copy_from(*this);
+  return copy;
 }
 
-void Tensor::fill_zero() const { std::memset(raw(), 0, bytes()); }
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor copy(shape_, dtype_, layout_, device);
+  copy.copy_from(*this);
+  return copy;
+}
+
+Tensor Tensor::to_host() const {
+  if (layout_ == Layout::kPlain) return to(Device::kCpu);
+  return to_layout(Layout::kPlain).to(Device::kCpu);
+}
+
+void Tensor::copy_from(const Tensor& source) const {
+  RINGLET_CHECK(shape_ == source.shape_, "copy of {} into {}",
+                to_string(source.shape_), to_string(shape_));
+  if (layout_ == source.layout_ && dtype_ == source.dtype_) {
+    copy_memory(raw(), device(), source.raw(), source.device(), bytes());
+  } else if (device() == source.device()) {
+    backend(device()).elementwise.reorder(activation_of(source), source.raw(),
+                                          layout_, dtype_, raw());
+  } else if (device() == Device::kCpu) {
+    // A GPU knows all that lies on it.
+    copy_from(source.to_layout(layout_, dtype_));
+  } else {
+    copy_from(source.to(device()));
+  }
+}
+
+void Tensor::fill_zero() const {
+  fill_memory_with_zeros(raw(), device(), bytes());
+}
 
 std::vector<float> Tensor::to_vector() const {
-  if (layout_ != Layout::kPlain) return to_layout(Layout::kPlain).to_vector();
-  return {data(), data() + count()};
+  const Tensor host = to_host();
+  return {host.data(), host.data() + count()};
 }
 
-float Tensor::item() const {
+double Tensor::item() const {
   RINGLET_CHECK(count() == 1, "item() of a tensor {}", to_string(shape_));
-  return data()[0];
+  const Tensor host = to_host();
+  return dtype_ == Dtype::kF64 ? *host.data<double>() : *host.data();
 }
 
 void Tensor::check_type(Dtype expected) const {

@@ -30,15 +30,16 @@ class Tensor {
   // Uninitialised memory. A blocked layout needs a shape [n, c, h, w]; its
   // channels are then rounded up to whole blocks, see Layout.
   explicit Tensor(Shape shape, Dtype dtype = Dtype::kF32,
-                  Layout layout = Layout::kPlain);
+                  Layout layout = Layout::kPlain, Device device = Device::kCpu);
 
   // A view of `buffer`, which must hold the elements from `offset_bytes` on.
   Tensor(Shape shape, Dtype dtype, Layout layout, Buffer buffer,
          std::size_t offset_bytes);
 
   static Tensor zeros(Shape shape, Dtype dtype = Dtype::kF32,
-                      Layout layout = Layout::kPlain);
-  // f32 with these values, row-major.
+                      Layout layout = Layout::kPlain,
+                      Device device = Device::kCpu);
+  // f32 with these values, row-major, on the CPU.
   static Tensor of(Shape shape, const std::vector<float>& values);
 
   bool defined() const { return buffer_.data() != nullptr; }
@@ -46,7 +47,7 @@ class Tensor {
   std::int64_t dim(std::size_t axis) const { return shape_.at(axis); }
   Dtype dtype() const { return dtype_; }
   Layout layout() const { return layout_; }
-  Device device() const { return Device::kCpu; }
+  Device device() const { return buffer_.device(); }
 
   // Elements of the shape, without padding.
   std::size_t count() const;
@@ -54,28 +55,37 @@ class Tensor {
   std::size_t storage_count() const;
   std::size_t bytes() const { return storage_count() * size_of(dtype_); }
 
-  // Address of the first element; T must be the element type.
+  // Address of the first element, on the device; T must be the element type.
   template <typename T = float>
   T* data() const {
     check_type(dtype_code<T>());
     return reinterpret_cast<T*>(buffer_.data() + offset_bytes_);
   }
+  const Buffer& buffer() const { return buffer_; }
   void* raw() const { return buffer_.data() + offset_bytes_; }
 
   // The same memory seen with another shape; plain layout only.
   Tensor reshaped(Shape shape) const;
-  // A copy of the elements in another layout, in new memory; f32 only.
-  Tensor to_layout(Layout layout) const;
+  // A copy of the elements in another layout, in new memory.
+  Tensor to_layout(Layout layout) const { return to_layout(layout, dtype_); }
+  // The same in another type: of f32, f16, bf16 on CUDA.
+  Tensor to_layout(Layout layout, Dtype dtype) const;
   // A copy in new memory.
   Tensor clone() const;
-  // Overwrites the elements; shapes, types and layouts must be equal.
+  // The same on that device: this tensor if it lies there, or a copy.
+  Tensor to(Device device) const;
+  // The same, plain and on the CPU: what files and messages hold.
+  Tensor to_host() const;
+  // Overwrites the elements. Shapes must be equal; devices, layouts and types
+  // may differ as in to_layout().
   void copy_from(const Tensor& source) const;
   void fill_zero() const;
 
-  // The elements in row-major order, whatever the layout; f32 only.
+  // The elements in row-major order, whatever the layout and the device; f32
+  // only.
   std::vector<float> to_vector() const;
-  // The value of a tensor of one element; f32 only.
-  float item() const;
+  // The value of a tensor of one element, f32 or f64.
+  double item() const;
 
  private:
   template <typename T>

@@ -9,8 +9,10 @@
 namespace ringlet {
 namespace {
 
-// Pictures per rank and step: enough to fill the cores, little memory.
-constexpr std::size_t kBatchPerRank = 50;
+// Pictures per rank and step: enough to fill the device, little memory.
+constexpr std::size_t batch_on(Device device) {
+  return device == Device::kCuda ? 1000 : 50;
+}
 
 class EvaluationMode {
  public:
@@ -32,28 +34,30 @@ class EvaluationMode {
 
 EvaluationResult evaluate(
     Module& model, const ImageSet& images, Communicator& communicator,
+    const ComputeOptions& compute,
     const std::function<void(std::size_t done)>& on_progress) {
   const EvaluationMode mode(model);
   const auto ranks = static_cast<std::size_t>(communicator.size());
-  DataLoader loader(
+  const auto loader = make_loader(
       images,
       DistributedSampler({.count = images.count(),
-                          .global_batch = kBatchPerRank * ranks,
+                          .global_batch = batch_on(compute.device) * ranks,
                           .rank = static_cast<std::size_t>(communicator.rank()),
                           .world_size = ranks,
                           .shuffle = false}),
-      {});
+      {.device = compute.device, .dtype = compute.dtype});
   double loss = 0;
   std::size_t done = 0;
   std::array<std::int64_t, 2> right_and_seen{};
-  loader.start(0);
-  while (const std::optional<Batch> batch = loader.next()) {
+  loader->start(0);
+  while (const std::optional<Batch> batch = loader->next()) {
     if (batch->labels.count() > 0) {
       const Variable logits = model.forward(Variable(batch->images));
-      const CrossEntropyOutput out = cross_entropy(
-          logits, batch->labels, {.global_batch = images.count()});
-      loss += out.loss_value;
-      right_and_seen[0] += static_cast<std::int64_t>(out.correct);
+      const CrossEntropyResult result =
+          cross_entropy(logits, batch->labels, {.global_batch = images.count()})
+              .read();
+      loss += result.loss;
+      right_and_seen[0] += result.correct;
       right_and_seen[1] += batch->labels.dim(0);
     }
     done += batch->global_count;

@@ -5,6 +5,7 @@
 #include "collectives/communicator.h"
 #include "engine/data/image_set.h"
 #include "engine/nn/module.h"
+#include "engine/train/compute.h"
 
 namespace ringlet {
 
@@ -20,6 +21,7 @@ struct EvaluationResult {
 // batch how many pictures the ranks are through with together.
 EvaluationResult evaluate(
     Module& model, const ImageSet& images, Communicator& communicator,
+    const ComputeOptions& compute = {},
     const std::function<void(std::size_t done)>& on_progress = nullptr);
 
 }  // namespace ringlet

@@ -42,6 +42,8 @@ void each_option(O& o, Visit visit) {
   visit("fault", o.fault);
   visit("bucket_mb", o.bucket_mb);
   visit("device", o.device);
+  visit("precision", o.precision);
+  visit("cuda_graph", o.cuda_graph);
   visit("conv", o.conv);
   visit("threads", o.threads);
   visit("seed", o.seed);

@@ -44,6 +44,8 @@ struct TrainOptions {
   std::string fault;        // to go wrong on purpose; collectives/guard/fault.h
   double bucket_mb = 25;
   std::string device = "auto";
+  std::string precision = "auto";
+  bool cuda_graph = true;     // steps on a GPU as one
   std::string conv = "auto";  // or "direct"
   std::size_t threads = 0;    // of the kernels, per rank
   std::uint64_t seed = 1;

@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "engine/metrics/meter.h"
+#include "kernels/loss_scale.h"
 
 namespace ringlet {
 
@@ -16,6 +17,7 @@ struct TrainPosition {
   double epoch_seconds = 0;  // spent on its steps
   std::size_t skipped = 0;   // steps whose loss or gradient was not finite
   std::size_t skipped_in_a_row = 0;
+  LossScale loss_scale;  // of f16
 };
 
 nlohmann::ordered_json to_json(const TrainPosition& position);

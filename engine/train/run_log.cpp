@@ -9,10 +9,12 @@ namespace {
 
 constexpr double kPercent = 100;
 
+// Of the phases that there were.
 nlohmann::ordered_json times_of(const StepTimer& timer) {
   nlohmann::ordered_json times;
   for (std::size_t i = 0; i < kStepPhases; ++i) {
     const auto phase = static_cast<StepPhase>(i);
+    if (timer.seconds(phase) == 0) continue;
     times[name_of(phase)] = timer.seconds(phase);
   }
   return times;

@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::size_t kBytesPerMb = 1 << 20;
 
-DataParallelOptions bucket_options(const TrainOptions& options) {
-  DataParallelOptions result;
+DataParallelOptions bucket_options(const TrainOptions& options, Dtype dtype) {
+  DataParallelOptions result{.dtype = dtype};
   result.bucket_bytes = static_cast<std::size_t>(
       options.bucket_mb * static_cast<double>(kBytesPerMb));
   return result;
@@ -62,22 +62,30 @@ std::vector<RankUsage> usage_of_ranks(Communicator& communicator) {
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
-                 Module& model, const Dataset& data, Communicator& communicator)
+                 Module& model, const Dataset& data, Communicator& communicator,
+                 const ComputeOptions& compute)
     : options_(options),
       plan_(plan),
       model_(model),
       data_(data),
       communicator_(communicator),
-      parallel_(model, communicator, bucket_options(options)),
+      compute_(compute),
+      parallel_(model, communicator, bucket_options(options, compute.dtype)),
       sgd_(parallel_.arena(), sgd_options(options)),
-      buffers_(model.named_buffers()) {
-  for (const auto& [name, buffer] : buffers_) {
-    buffers_before_.push_back(buffer.clone());
-  }
+      buffers_before_(parallel_.buffers().clone()) {
+  if (compute.dtype != Dtype::kF16) return;
+  gradient_scale_ = Tensor({}, Dtype::kF32, Layout::kPlain, compute.device);
+  position_.loss_scale.value = LossScale::kFirst;
+}
+
+void Trainer::resume(const TrainPosition& position) {
+  position_ = position;
+  parallel_.arena().update_half_copy();
+  parallel_.watch_gradients(position.skipped_in_a_row > 0);
 }
 
 bool Trainer::run(const TrainObserver& observer, TrainRequests& requests) {
-  DataLoader loader(
+  const auto loader = make_loader(
       data_.train,
       DistributedSampler(
           {.count = data_.train.count(),
@@ -87,30 +95,25 @@ bool Trainer::run(const TrainObserver& observer, TrainRequests& requests) {
            .world_size = static_cast<std::size_t>(communicator_.size())}),
       {.augment = options_.augment,
        .seed = options_.seed,
-       .workers = options_.workers});
+       .workers = options_.workers,
+       .device = compute_.device,
+       .dtype = compute_.dtype});
   model_.train();
   while (position_.steps_done < plan_.total_steps) {
-    if (!run_epoch(loader, observer, requests)) return false;
+    if (!run_epoch(*loader, observer, requests)) return false;
   }
   return true;
 }
 
-bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
+bool Trainer::run_epoch(BatchSource& loader, const TrainObserver& observer,
                         TrainRequests& requests) {
   const std::size_t epoch = position_.steps_done / plan_.steps_per_epoch;
   const std::size_t first = position_.steps_done % plan_.steps_per_epoch;
   loader.start(static_cast<std::uint32_t>(epoch), first);
   for (bool ended = false; !ended;) {
-    StepTimer timer;
-    const std::optional<Batch> batch = loader.next();
-    RINGLET_CHECK(batch, "epoch {} has no step {}", epoch + 1,
-                  position_.steps_done + 1);
-    timer.lap(StepPhase::kData);
-    const StepResult result = [&] {
-      const StepMark mark(communicator_, position_.steps_done + 1);
-      return step(*batch, timer, requests);
-    }();
-    observer.step(result);
+    for (const StepResult& result : steps(loader, requests)) {
+      observer.step(result);
+    }
     ended = position_.steps_done % plan_.steps_per_epoch == 0 ||
             position_.steps_done == plan_.total_steps;
     const std::optional<double> accuracy =
@@ -119,6 +122,67 @@ bool Trainer::run_epoch(DataLoader& loader, const TrainObserver& observer,
     if (stop_asked_) return position_.steps_done == plan_.total_steps;
   }
   return true;
+}
+
+std::vector<StepResult> Trainer::steps(BatchSource& loader,
+                                       TrainRequests& requests) {
+  const DevicePool::Use use(pool_);
+  if (const std::size_t count = recordable_steps(); count > 0) {
+    save_asked_ = requests.save.exchange(false);
+    stop_asked_ = requests.stop;
+    return recorded_steps(dynamic_cast<DeviceLoader&>(loader), count);
+  }
+  StepTimer timer;
+  const std::optional<Batch> batch = loader.next();
+  RINGLET_CHECK(batch, "the epoch of step {} has no such step",
+                position_.steps_done + 1);
+  timer.lap(StepPhase::kData);
+  const StepMark mark(communicator_, position_.steps_done + 1);
+  return {step(*batch, timer, requests)};
+}
+
+std::size_t Trainer::recordable_steps() const {
+  if (compute_.device != Device::kCuda || !compute_.graph ||
+      communicator_.size() > 1) {
+    return 0;
+  }
+  // Libraries make their plans in the first, and what is not finite is looked
+  // at step by step.
+  if (!has_run_whole_batch_ || position_.skipped_in_a_row > 0) return 0;
+  const std::size_t whole_batches = data_.train.count() / plan_.global_batch;
+  const std::size_t done = position_.steps_done;
+  const std::size_t of_epoch = done % plan_.steps_per_epoch;
+  if (of_epoch >= whole_batches) return 0;
+  std::size_t count = std::min({RecordedSteps::kMost, whole_batches - of_epoch,
+                                plan_.total_steps - done});
+  if (const std::size_t period = options_.checkpoint_steps; period > 0) {
+    count = std::min(count, period - done % period);
+  }
+  return count;
+}
+
+std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
+                                                std::size_t count) {
+  const Clock::time_point begin = Clock::now();
+  if (!recorded_) {
+    recorded_ = std::make_unique<RecordedSteps>(
+        RecordedSteps::Parts{options_, plan_, compute_, model_, parallel_, sgd_,
+                             loader, buffers_before_, pool_});
+  }
+  loader.skip(count);
+  const std::vector<cuda::StepRecord> records =
+      recorded_->run(position_, count);
+  StepTimer share(begin);
+  share.lap(StepPhase::kDevice,
+            begin + (Clock::now() - begin) / static_cast<int>(count));
+  std::vector<StepResult> results;
+  for (const cuda::StepRecord& record : records) {
+    results.push_back(settle(
+        {record.result.loss, static_cast<std::size_t>(record.result.correct),
+         plan_.global_batch},
+        record.skipped == 0, share));
+  }
+  return results;
 }
 
 // The validation accuracy, where one was due.
@@ -133,8 +197,8 @@ std::optional<double> Trainer::end_epoch(std::size_t epoch,
   const bool last = position_.steps_done == plan_.total_steps;
   if (last || epoch % options_.eval_every == 0) {
     parallel_.broadcast_buffers();
-    result.validation =
-        evaluate(model_, data_.test, communicator_, [&](std::size_t done) {
+    result.validation = evaluate(
+        model_, data_.test, communicator_, compute_, [&](std::size_t done) {
           observer.evaluating(done, data_.test.count());
         });
   }
@@ -165,17 +229,19 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   // What the ranks' parts of the batch add up to: loss, right answers; and how
   // many ranks were asked to save, and to stop.
   std::array<double, 4> sums{};
-  keep_buffers();
+  buffers_before_.copy_from(parallel_.buffers());
   parallel_.start_step();
   if (batch.labels.count() > 0) {
     const Variable logits = model_.forward(Variable(batch.images));
     const CrossEntropyOutput out = cross_entropy(
         logits, batch.labels,
         {.label_smoothing = static_cast<float>(options_.label_smoothing),
-         .global_batch = batch.global_count});
+         .global_batch = batch.global_count,
+         .gradient_scale = set_gradient_scale()});
     timer.lap(StepPhase::kForward);
     backward(out.loss);
-    sums = {out.loss_value, static_cast<double>(out.correct)};
+    const CrossEntropyResult result = out.read();
+    sums = {result.loss, static_cast<double>(result.correct)};
   } else {
     parallel_.backward_nothing();
   }
@@ -191,15 +257,26 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   // All ranks have the same sums, so all come to the same answer.
   const bool finite =
       std::isfinite(sums[0]) && parallel_.gradients_are_finite();
-  if (finite) sgd_.step(static_cast<float>(lr));
+  const float scale = position_.loss_scale.value;
+  if (finite) sgd_.step(static_cast<float>(lr), 1 / scale);
+  if (gradient_scale_.defined()) position_.loss_scale.update(finite);
+  if (!finite) parallel_.buffers().copy_from(buffers_before_);
   timer.lap(StepPhase::kOptimizer);
+  has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
+  return settle(
+      {sums[0], static_cast<std::size_t>(sums[1]), batch.global_count}, finite,
+      timer);
+}
 
-  const StepResult result{.step = ++position_.steps_done,
-                          .epoch = batch.epoch + std::size_t{1},
-                          .loss = sums[0],
-                          .lr = lr,
-                          .images = batch.global_count,
-                          .correct = static_cast<std::size_t>(sums[1]),
+StepResult Trainer::settle(const StepSums& sums, bool finite,
+                           const StepTimer& timer) {
+  const std::size_t before = position_.steps_done++;
+  const StepResult result{.step = position_.steps_done,
+                          .epoch = before / plan_.steps_per_epoch + 1,
+                          .loss = sums.loss,
+                          .lr = learning_rate(plan_.schedule, before),
+                          .images = sums.images,
+                          .correct = sums.correct,
                           .skipped = !finite,
                           .skipped_so_far = position_.skipped + !finite,
                           .time = timer};
@@ -216,18 +293,15 @@ void Trainer::count(const StepResult& result) {
   parallel_.watch_gradients(false);
 }
 
-void Trainer::keep_buffers() {
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    buffers_before_[i].copy_from(buffers_[i].second);
-  }
+const float* Trainer::set_gradient_scale() const {
+  if (!gradient_scale_.defined()) return nullptr;
+  gradient_scale_.copy_from(Tensor::of({}, {position_.loss_scale.value}));
+  return gradient_scale_.data();
 }
 
 // From the second one in a row on the ranks look at their own gradients too,
 // to be able to say where it comes from.
 void Trainer::skip() {
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    buffers_[i].second.copy_from(buffers_before_[i]);
-  }
   ++position_.skipped;
   if (++position_.skipped_in_a_row == kMostSkipped) fail_not_finite();
   parallel_.watch_gradients(true);

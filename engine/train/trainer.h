@@ -14,6 +14,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/options.h"
 #include "engine/train/position.h"
+#include "engine/train/recorded_steps.h"
 
 namespace ringlet {
 
@@ -71,19 +72,21 @@ inline constexpr std::size_t kMostSkipped = 20;
 // A step whose loss or summed gradient holds a NaN or an infinity is skipped:
 // the parameters, the momentum and batch norm's statistics stay as they were,
 // on all ranks alike.
+//
+// One rank on a GPU goes through most steps as one graph (RecordedSteps): it
+// then hears of requests, and tells of steps, some steps later.
 class Trainer {
  public:
   // `data`, `model` and `communicator` must outlive the trainer. The model is
-  // initialised; rank 0's values count.
+  // initialised, and on the device where it is to compute; rank 0's values
+  // count.
   Trainer(const TrainOptions& options, const TrainPlan& plan, Module& model,
-          const Dataset& data, Communicator& communicator);
+          const Dataset& data, Communicator& communicator,
+          const ComputeOptions& compute = {});
 
   // Goes on from here: parameters, buffers and momentum (state of model and
   // optimizer) have been restored on all ranks.
-  void resume(const TrainPosition& position) {
-    position_ = position;
-    parallel_.watch_gradients(position.skipped_in_a_row > 0);
-  }
+  void resume(const TrainPosition& position);
 
   // Trains for plan.total_steps, evaluating every options.eval_every epochs
   // and at the end. Afterwards all ranks hold the same parameters and buffers.
@@ -98,16 +101,30 @@ class Trainer {
   const SGD& optimizer() const { return sgd_; }
 
  private:
+  // Of a step, over all ranks.
+  struct StepSums {
+    double loss;
+    std::size_t correct, images;
+  };
+
   // False where it was stopped before its end.
-  bool run_epoch(DataLoader& loader, const TrainObserver& observer,
+  bool run_epoch(BatchSource& loader, const TrainObserver& observer,
                  TrainRequests& requests);
+  // The next step, or some that the GPU does by itself.
+  std::vector<StepResult> steps(BatchSource& loader, TrainRequests& requests);
+  // How many those may be; 0 where the next one is not such a step.
+  std::size_t recordable_steps() const;
+  std::vector<StepResult> recorded_steps(DeviceLoader& loader,
+                                         std::size_t count);
   std::optional<double> end_epoch(std::size_t epoch,
                                   const TrainObserver& observer);
   bool checkpoint_is_due() const;
 
   StepResult step(const Batch& batch, StepTimer timer, TrainRequests& requests);
+  StepResult settle(const StepSums& sums, bool finite, const StepTimer& timer);
   void count(const StepResult& result);
-  void keep_buffers();
+  // Where cross_entropy finds it; null where it is 1.
+  const float* set_gradient_scale() const;
   void skip();
   [[noreturn]] void fail_not_finite();
 
@@ -116,12 +133,15 @@ class Trainer {
   Module& model_;
   const Dataset& data_;
   Communicator& communicator_;
+  ComputeOptions compute_;
   DataParallel parallel_;
   SGD sgd_;
   TrainPosition position_;
-  // Batch norm's statistics, and what they were before the step.
-  std::vector<std::pair<std::string, Tensor>> buffers_;
-  std::vector<Tensor> buffers_before_;
+  Tensor buffers_before_;  // what the buffers were before the step
+  Tensor gradient_scale_;  // on the device; undefined where it is always 1
+  DevicePool pool_;        // of what steps make
+  bool has_run_whole_batch_ = false;
+  std::unique_ptr<RecordedSteps> recorded_;  // null until there are some
   // What the ranks agreed on in the last step.
   bool save_asked_ = false, stop_asked_ = false;
 };

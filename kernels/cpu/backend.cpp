@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/families.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/cuda_library.h"
 
 namespace ringlet {
 namespace cpu {
@@ -33,8 +34,9 @@ struct Families {
   std::unique_ptr<LossKernels> loss = make_loss();
   std::unique_ptr<ElementwiseKernels> elementwise = make_elementwise();
   std::unique_ptr<OptimKernels> optim = make_optim();
-  Backend backend{activation_layout(), *conv, *norm, *pool, *linear, *loss,
-                  *elementwise,        *optim};
+  Backend backend{
+      activation_layout(), Layout::kPlain, *conv, *norm, *pool, *linear, *loss,
+      *elementwise,        *optim};
 };
 
 }  // namespace
@@ -45,7 +47,8 @@ std::atomic<ConvAlgorithm> g_conv_algorithm{ConvAlgorithm::kAutomatic};
 thread_local Backend* t_replacement = nullptr;
 }  // namespace
 
-Backend& backend(Device) {
+Backend& backend(Device device) {
+  if (device == Device::kCuda) return cuda::library().backend();
   if (t_replacement != nullptr) return *t_replacement;
   thread_local cpu::Families families;
   return families.backend;

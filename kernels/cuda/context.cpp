@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/precision.h"
@@ -21,38 +22,42 @@ void check_status(cudaError_t status, const char* call, const char* file,
 namespace {
 
 std::atomic<bool> g_allow_tf32{false};
+std::atomic<int> g_gpu{0};
 
 // Memory of the device that lives as long as the thread; at the end of the
 // program CUDA may be gone before.
 class Memory {
  public:
-  ~Memory() { static_cast<void>(cudaFree(data_)); }
+  ~Memory() {
+    for (void* block : blocks_) static_cast<void>(cudaFree(block));
+  }
 
-  // At least so many bytes; what was there before is lost where it grows.
+  // At least so many bytes. Where it grows, what was there before is lost, but
+  // stays: a recorded graph may use it. Since it doubles at least, that is no
+  // more than there is in use.
   void* at_least(std::size_t bytes) {
     if (bytes > bytes_) {
-      void* larger = nullptr;
-      RINGLET_CUDA(cudaMalloc(&larger, bytes));
-      // Waits for kernels that still use it.
-      RINGLET_CUDA(cudaFree(data_));
-      data_ = larger;
-      bytes_ = bytes;
+      const std::size_t larger = std::max(bytes, 2 * bytes_);
+      void* block = nullptr;
+      RINGLET_CUDA(cudaMalloc(&block, larger));
+      blocks_.push_back(block);
+      bytes_ = larger;
     }
-    return data_;
+    return blocks_.empty() ? nullptr : blocks_.back();
   }
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  std::vector<void*> blocks_;
+  std::size_t bytes_ = 0;  // of the last one
 };
 
 class Context {
  public:
   Context() {
-    int device = 0, processors = 0;
-    RINGLET_CUDA(cudaGetDevice(&device));
-    RINGLET_CUDA(cudaDeviceGetAttribute(
-        &processors, cudaDevAttrMultiProcessorCount, device));
+    int processors = 0;
+    RINGLET_CUDA(cudaSetDevice(g_gpu));
+    RINGLET_CUDA(cudaDeviceGetAttribute(&processors,
+                                        cudaDevAttrMultiProcessorCount, g_gpu));
     multiprocessors = static_cast<unsigned>(processors);
     RINGLET_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     constexpr std::size_t kBytes = kCounters * sizeof(unsigned);
@@ -82,6 +87,9 @@ Context& context() {
 
 bool allow_tf32() { return g_allow_tf32; }
 void set_allow_tf32(bool allow) { g_allow_tf32 = allow; }
+
+void use_gpu(int number) { g_gpu = number; }
+int used_gpu() { return g_gpu; }
 
 cudaStream_t stream() { return context().stream; }
 

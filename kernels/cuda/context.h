@@ -10,6 +10,10 @@
 // that it uses.
 namespace ringlet::cuda {
 
+// The GPU on which this process works: before any thread's first work.
+void use_gpu(int number);
+int used_gpu();
+
 // The stream on which this thread's kernels run.
 cudaStream_t stream();
 

@@ -201,6 +201,13 @@ class Conv final : public ConvKernels {
 
 }  // namespace
 
+std::string conv_library() {
+  const std::size_t version = cudnnGetVersion();  // 91900 is 9.19.0
+  return "cuDNN " + std::to_string(version / 10000) + "." +
+         std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 std::unique_ptr<ConvKernels> make_conv() { return std::make_unique<Conv>(); }
 
 }  // namespace ringlet::cuda

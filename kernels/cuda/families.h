@@ -13,6 +13,8 @@
 namespace ringlet::cuda {
 
 std::unique_ptr<ConvKernels> make_conv();
+// The library below the convolutions: "cuDNN 9.19.0".
+std::string conv_library();
 std::unique_ptr<NormKernels> make_norm();
 std::unique_ptr<PoolKernels> make_pool();
 std::unique_ptr<LinearKernels> make_linear();

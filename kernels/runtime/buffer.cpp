@@ -5,14 +5,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
-#include <iterator>
-#include <map>
+#include <memory>
 #include <mutex>
-#include <set>
 #include <utility>
 #include <vector>
 
+#include "kernels/runtime/arena.h"
+#include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/error.h"
 #include "kernels/runtime/layout.h"
 
@@ -24,65 +25,33 @@ constexpr std::size_t kPage = 4096;     // rounding of what is larger
 constexpr std::size_t kLarge = std::size_t{1} << 20;
 constexpr std::size_t kGrowth = std::size_t{16} << 20;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kCudaAlignment = 256;
+constexpr std::size_t kCudaGrowth = std::size_t{32} << 20;
 
-// One range of addresses that grows and never shrinks. A request takes the
-// smallest free piece that holds it; what is released joins its free
-// neighbours. Backward frees the activations in the reverse order of their
-// making, so that they become one piece again, of which the gradients of
-// earlier, larger layers are cut: the peak stays near what is in use.
-class Arena {
+std::atomic<std::size_t> g_cuda_bytes = 0;
+
+double mebibytes(std::size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
+// One range of the process's addresses that grows and never shrinks.
+class HostArena final : public Arena {
  public:
-  explicit Arena(bool huge_pages = false) : huge_pages_(huge_pages) {}
-
-  std::byte* acquire(std::size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    auto best = by_size_.lower_bound({bytes, nullptr});
-    if (best == by_size_.end()) {
-      grow(bytes);
-      best = by_size_.lower_bound({bytes, nullptr});
-    }
-    const auto [size, start] = *best;
-    by_size_.erase(best);
-    by_start_.erase(start);
-    if (size > bytes) add_piece(start + bytes, size - bytes);
-    stats_.bytes_in_use += bytes;
-    return start;
-  }
-
-  void release(std::byte* start, std::size_t bytes) {
-    ASAN_POISON_MEMORY_REGION(start, bytes);
-    const std::lock_guard lock(mutex_);
-    stats_.bytes_in_use -= bytes;
-    add_joined(start, bytes);
-  }
-
-  AllocatorStats stats() {
-    const std::lock_guard lock(mutex_);
-    return stats_;
-  }
+  explicit HostArena(bool huge_pages = false) : huge_pages_(huge_pages) {}
 
  private:
   // Asks for memory right behind the range; the system may give other
   // addresses, where the pieces then join nothing.
-  void grow(std::size_t bytes) {
-    if (end_ == nullptr) end_ = room_to_grow();
-    std::size_t at_end = 0;
-    if (!by_start_.empty()) {
-      const auto& [start, size] = *std::prev(by_start_.end());
-      if (start + size == end_) at_end = size;
+  Piece grow(std::byte* end, std::size_t at_end, std::size_t bytes) override {
+    if (end == nullptr) end = room_to_grow();
+    Piece added{nullptr, round_up(bytes - at_end, kGrowth)};
+    added.start = map(end, added.bytes);
+    if (added.start != end && added.bytes < bytes) {
+      munmap(added.start, added.bytes);
+      added.bytes = round_up(bytes, kGrowth);
+      added.start = map(nullptr, added.bytes);
     }
-    std::size_t added = round_up(bytes - at_end, kGrowth);
-    std::byte* start = map(end_, added);
-    if (start != end_ && added < bytes) {
-      munmap(start, added);
-      added = round_up(bytes, kGrowth);
-      start = map(nullptr, added);
-    }
-    end_ = start + added;
-    ASAN_POISON_MEMORY_REGION(start, added);
-    stats_.bytes_from_system += added;
-    ++stats_.blocks_from_system;
-    add_joined(start, added);
+    return added;
   }
 
   std::byte* map(std::byte* wished, std::size_t bytes) const {
@@ -109,48 +78,63 @@ class Arena {
     return reinterpret_cast<std::byte*>(round_up(address, kHugePage));
   }
 
-  void add_piece(std::byte* start, std::size_t bytes) {
-    by_start_.emplace(start, bytes);
-    by_size_.emplace(bytes, start);
-  }
-
-  void add_joined(std::byte* start, std::size_t bytes) {
-    auto next = by_start_.lower_bound(start);
-    if (next != by_start_.begin()) {
-      const auto before = std::prev(next);
-      if (before->first + before->second == start) {
-        start = before->first;
-        bytes += before->second;
-        by_size_.erase({before->second, before->first});
-        by_start_.erase(before);
-      }
-    }
-    if (next != by_start_.end() && start + bytes == next->first) {
-      bytes += next->second;
-      by_size_.erase({next->second, next->first});
-      by_start_.erase(next);
-    }
-    add_piece(start, bytes);
-  }
-
   const bool huge_pages_;
-  std::mutex mutex_;
-  // The free pieces, twice.
-  std::map<std::byte*, std::size_t> by_start_;
-  std::set<std::pair<std::size_t, std::byte*>> by_size_;
-  std::byte* end_ = nullptr;  // of the range
-  AllocatorStats stats_;
+};
+
+// The GPU's memory comes in chunks.
+class CudaArena final : public Arena {
+ public:
+  ~CudaArena() override {
+    for (const Piece& chunk : chunks_) cuda::library().release(chunk.start);
+  }
+
+ private:
+  Piece grow(std::byte*, std::size_t, std::size_t bytes) override {
+    // One byte more than is handed out, so that pieces of two chunks never
+    // join.
+    const std::size_t chunk = round_up(bytes + 1, kCudaGrowth);
+    void* memory = cuda::library().allocate(chunk);
+    if (memory == nullptr) fail(chunk);
+    g_cuda_bytes += chunk;
+    chunks_.push_back(
+        {static_cast<std::byte*>(memory), chunk - kCudaAlignment});
+    return chunks_.back();
+  }
+
+  [[noreturn]] static void fail(std::size_t chunk) {
+    const auto [free, total] = cuda::library().memory_info();
+    throw Error(fmt::format(
+        "out of memory on the GPU: {:.0f} MiB more are needed, and {:.0f} of "
+        "{:.0f} MiB are free; this process has taken {:.0f} MiB: a smaller "
+        "--batch-size takes less",
+        mebibytes(chunk), mebibytes(free), mebibytes(total),
+        mebibytes(g_cuda_bytes)));
+  }
+
+  std::vector<Piece> chunks_;
 };
 
 // Small blocks have a range of their own: they come and go in another order,
 // and one that stays would split the large pieces. Never destroyed: Buffers in
 // static objects may outlive any order of ends.
 struct Arenas {
-  Arena small, large, huge_pages{true};
+  HostArena small, large, huge_pages{true};
 
   static Arenas& get() {
     static auto* arenas = new Arenas;
     return *arenas;
+  }
+};
+
+// Each thread has its own, as it has a stream: what is given back may still be
+// used by work that was enqueued, and the thread's next work comes after that.
+struct CudaArenas {
+  CudaArena small, large;
+
+  // Those that this thread uses now.
+  static std::shared_ptr<CudaArenas>& used() {
+    thread_local auto arenas = std::make_shared<CudaArenas>();
+    return arenas;
   }
 };
 
@@ -172,6 +156,41 @@ Buffer Buffer::allocate(std::size_t bytes, Pages pages) {
                                              arena.release(start, rounded);
                                            }),
                 bytes);
+}
+
+Buffer Buffer::allocate(std::size_t bytes, Device device) {
+  if (device == Device::kCpu) return allocate(bytes);
+  const std::shared_ptr<CudaArenas>& arenas = CudaArenas::used();
+  const std::size_t rounded = round_up(bytes + 1, kCudaAlignment);
+  Arena& arena = rounded < kLarge ? arenas->small : arenas->large;
+  std::byte* memory = arena.acquire(rounded);
+  ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+  return Buffer(
+      std::shared_ptr<std::byte>(memory,
+                                 [arenas, &arena, rounded](std::byte* start) {
+                                   arena.release(start, rounded);
+                                 }),
+      bytes, device);
+}
+
+Buffer Buffer::allocate_pinned(std::size_t bytes) {
+  void* memory = cuda::library().allocate_pinned(bytes);
+  return Buffer(
+      std::shared_ptr<std::byte>(
+          static_cast<std::byte*>(memory),
+          [](std::byte* pinned) { cuda::library().release_pinned(pinned); }),
+      bytes);
+}
+
+DevicePool::DevicePool() : arenas_(std::make_shared<CudaArenas>()) {}
+
+DevicePool::Use::Use(const DevicePool& pool)
+    : before_(
+          std::exchange(CudaArenas::used(),
+                        std::static_pointer_cast<CudaArenas>(pool.arenas_))) {}
+
+DevicePool::Use::~Use() {
+  CudaArenas::used() = std::static_pointer_cast<CudaArenas>(before_);
 }
 
 AllocatorStats allocator_stats() {

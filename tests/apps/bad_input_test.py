@@ -72,9 +72,12 @@ class CommandTest(job.JobTest):
             "train", "--model", "resnet19", ranks=2)
 
     def test_what_this_build_or_launch_lacks(self):
+        self.assert_refused(
+            "ringlet: --device cuda: no GPU can be used: .+; expected auto or "
+            "cpu", self.start("train", "--device", "cuda"))
         self.assert_line(
-            "--device cuda: this program was built without CUDA, expected auto "
-            "or cpu", "train", "--device", "cuda")
+            "--precision bf16 on the CPU: expected f32, or --device cuda",
+            "train", "--precision", "bf16")
         self.assert_line(
             "--comm solo is for one rank, but Open MPI started 2: expected "
             "auto, ring or mpi", "train", "--comm", "solo", ranks=2)

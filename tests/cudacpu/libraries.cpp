@@ -10,9 +10,19 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/runtime/element.h"
 #include "support/cudacpu/device_memory.h"
+#include "support/cudacpu/recording.h"
 
 namespace ringlet::cuda {
 namespace {
+
+// Enqueues it, as a library does.
+template <typename Action>
+void on_device(const Action& action) {
+  cudacpu::enqueue([=] {
+    const cudacpu::DeviceAccess access;
+    action();
+  });
+}
 
 // An array of the device's as floats, and back.
 std::vector<float> read(const void* from, std::size_t count, Dtype dtype) {
@@ -64,9 +74,8 @@ class Conv final : public ConvKernels {
  public:
   void forward(const ConvArgs& args, const void* x, const void* weight,
                const float* bias, void* y) override {
-    const ConvShape& s = args.shape;
-    {
-      const cudacpu::DeviceAccess access;
+    on_device([=] {
+      const ConvShape& s = args.shape;
       const auto in = read(x, x_count(s), args.dtype);
       const auto w = read(weight, s.weight_count(), args.dtype);
       std::vector<float> out(y_pixels(s) * s.k);
@@ -74,28 +83,29 @@ class Conv final : public ConvKernels {
         for (std::size_t c = 0; c < s.c; ++c) out[o] += in[i + c] * w[j + c];
       });
       write(out, args.dtype, y);
-    }
-    if (bias != nullptr) add_bias(y_pixels(s), s.k, args.dtype, bias, y);
+    });
+    if (bias == nullptr) return;
+    add_bias(y_pixels(args.shape), args.shape.k, args.dtype, bias, y);
   }
 
   void backward_data(const ConvArgs& args, const void* dy, const void* weight,
                      void* dx) override {
-    const cudacpu::DeviceAccess access;
-    const ConvShape& s = args.shape;
-    const auto g = read(dy, y_pixels(s) * s.k, args.dtype);
-    const auto w = read(weight, s.weight_count(), args.dtype);
-    std::vector<float> out(x_count(s));
-    each_tap(s, [&](std::size_t i, std::size_t j, std::size_t o) {
-      for (std::size_t c = 0; c < s.c; ++c) out[i + c] += g[o] * w[j + c];
+    on_device([=] {
+      const ConvShape& s = args.shape;
+      const auto g = read(dy, y_pixels(s) * s.k, args.dtype);
+      const auto w = read(weight, s.weight_count(), args.dtype);
+      std::vector<float> out(x_count(s));
+      each_tap(s, [&](std::size_t i, std::size_t j, std::size_t o) {
+        for (std::size_t c = 0; c < s.c; ++c) out[i + c] += g[o] * w[j + c];
+      });
+      write(out, args.dtype, dx);
     });
-    write(out, args.dtype, dx);
   }
 
   void backward_weights(const ConvArgs& args, const void* x, const void* dy,
                         float* dweight, float* dbias) override {
-    const ConvShape& s = args.shape;
-    {
-      const cudacpu::DeviceAccess access;
+    on_device([=] {
+      const ConvShape& s = args.shape;
       const auto in = read(x, x_count(s), args.dtype);
       const auto g = read(dy, y_pixels(s) * s.k, args.dtype);
       std::vector<float> out(s.weight_count());
@@ -103,19 +113,13 @@ class Conv final : public ConvKernels {
         for (std::size_t c = 0; c < s.c; ++c) out[j + c] += g[o] * in[i + c];
       });
       write(out, Dtype::kF32, dweight);
-    }
-    if (dbias != nullptr) {
-      sum_columns(y_pixels(s), s.k, args.dtype, dy, dbias);
-    }
+    });
+    if (dbias == nullptr) return;
+    sum_columns(y_pixels(args.shape), args.shape.k, args.dtype, dy, dbias);
   }
 };
 
-}  // namespace
-
-std::unique_ptr<ConvKernels> make_conv() { return std::make_unique<Conv>(); }
-
-void matmul(const Matmul& args) {
-  const cudacpu::DeviceAccess access;
+void multiply(const Matmul& args) {
   const auto [m, n, k] = std::array{args.m, args.n, args.k};
   const auto a = read(args.a, m * k, args.in_dtype);
   const auto b = read(args.b, k * n, args.in_dtype);
@@ -129,6 +133,16 @@ void matmul(const Matmul& args) {
     }
   }
   write(c, args.out_dtype, args.c);
+}
+
+}  // namespace
+
+std::string conv_library() { return "plain loops"; }
+
+std::unique_ptr<ConvKernels> make_conv() { return std::make_unique<Conv>(); }
+
+void matmul(const Matmul& product) {
+  on_device([=] { multiply(product); });
 }
 
 }  // namespace ringlet::cuda

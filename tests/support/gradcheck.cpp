@@ -103,8 +103,9 @@ GradcheckResult gradcheck(const Op& op, const ReferenceOp& reference,
   constexpr std::uint32_t kWeightSeed = 999;
   Array weights = random_array(expected.shape, kWeightSeed);
   // A loss is the end of its graph already.
-  if (expected.shape.empty()) weights.values = {1.0};
-  backward(weighted_sum(y, weights));
+  const bool is_loss = expected.shape.empty();
+  if (is_loss) weights.values = {1.0};
+  backward(is_loss ? y : weighted_sum(y, weights));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const std::vector<std::size_t> sample = sample_of(inputs[i].count());
     result.gradients.push_back(relative_distance(

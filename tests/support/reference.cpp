@@ -37,6 +37,10 @@ Tensor to_tensor(const Array& array) {
 
 Array to_array(const Tensor& tensor) {
   Array array({tensor.shape().begin(), tensor.shape().end()});
+  if (tensor.dtype() == Dtype::kF64) {
+    array.values = {tensor.item()};
+    return array;
+  }
   const std::vector<float> values = tensor.to_vector();
   array.values.assign(values.begin(), values.end());
   return array;

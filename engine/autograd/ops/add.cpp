@@ -9,7 +9,8 @@ Variable add(const Variable& a, const Variable& b) {
                     a.data().dtype() == b.data().dtype(),
                 "add of {} and {}", to_string(a.data().shape()),
                 to_string(b.data().shape()));
-  Tensor y(a.data().shape(), a.data().dtype(), a.data().layout());
+  Tensor y(a.data().shape(), a.data().dtype(), a.data().layout(),
+           a.data().device());
   backend(y.device())
       .elementwise.add(y.storage_count(), y.dtype(), a.data().raw(),
                        b.data().raw(), y.raw());

@@ -32,7 +32,10 @@ Statistics batch_statistics(const Activation& shape, const Tensor& x,
         "expected a larger batch per rank, or larger pictures",
         to_string(x.shape())));
   }
-  const Tensor mean(shape_of({shape.c})), inv_std(shape_of({shape.c}));
+  const auto per_channel = [&] {
+    return Tensor(shape_of({shape.c}), Dtype::kF32, Layout::kPlain, x.device());
+  };
+  const Tensor mean = per_channel(), inv_std = per_channel();
   backend(x.device())
       .norm.statistics({.shape = shape,
                         .x = x.raw(),
@@ -49,10 +52,10 @@ Statistics batch_statistics(const Activation& shape, const Tensor& x,
 }
 
 Statistics running_statistics(const BatchNormState& state) {
-  const Tensor inv_std(state.running_var.shape());
+  const Tensor& var = state.running_var;
+  const Tensor inv_std(var.shape(), Dtype::kF32, Layout::kPlain, var.device());
   backend(inv_std.device())
-      .norm.inverse_std(inv_std.count(), state.running_var.data(), state.eps,
-                        inv_std.data());
+      .norm.inverse_std(inv_std.count(), var.data(), state.eps, inv_std.data());
   return {state.running_mean, inv_std};
 }
 
@@ -61,7 +64,8 @@ Statistics running_statistics(const BatchNormState& state) {
 Tensor make_mask(const Activation& shape, const Tensor& x, bool has_residual) {
   const std::size_t bytes =
       backend(x.device()).norm.mask_bytes(shape, has_residual);
-  return bytes > 0 ? Tensor(shape_of({bytes}), Dtype::kU8) : Tensor();
+  if (bytes == 0) return {};
+  return Tensor(shape_of({bytes}), Dtype::kU8, Layout::kPlain, x.device());
 }
 
 std::uint8_t* data_or_null(const Tensor& mask) {
@@ -79,7 +83,8 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
   const Statistics statistics = options.training
                                     ? batch_statistics(shape, x.data(), state)
                                     : running_statistics(state);
-  const Tensor y(x.data().shape(), shape.dtype, shape.layout);
+  const Tensor y(x.data().shape(), shape.dtype, shape.layout,
+                 x.data().device());
   Tensor mask;
   if (options.relu && records_gradient({x, gamma, beta, residual})) {
     mask = make_mask(shape, x.data(), residual.defined());

@@ -42,8 +42,8 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
   Backend& device = backend(x.data().device());
   const ConvArgs args{shape, x.data().layout(), x.data().dtype()};
   Tensor y(shape_of({shape.n, shape.k, shape.out_h(), shape.out_w()}),
-           args.dtype, device.activation_layout);
-  device.conv.forward(args, x.data().raw(), weight.data().raw(),
+           args.dtype, device.activation_layout, x.data().device());
+  device.conv.forward(args, x.data().raw(), weight.data_as(args.dtype).raw(),
                       data_or_null(bias), y.raw());
 
   return make_result("conv2d", y, {x, weight, bias}, [=](const Tensor& dy) {
@@ -59,7 +59,7 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
       dweight.deliver();
     }
     if (dx.wanted()) {
-      kernels.backward_data(args, dy.raw(), weight.data().raw(),
+      kernels.backward_data(args, dy.raw(), weight.data_as(args.dtype).raw(),
                             dx.memory().raw());
       dx.deliver();
     }

@@ -13,9 +13,10 @@ Variable linear(const Variable& x, const Variable& weight,
   const LinearArgs args{size_at(x.data(), 0), size_at(x.data(), 1),
                         size_at(weight.data(), 0), x.data().dtype()};
   check_vector("linear", "bias", bias.data(), args.out);
-  Tensor y(shape_of({args.n, args.out}), args.dtype);
+  Tensor y(shape_of({args.n, args.out}), args.dtype, Layout::kPlain,
+           x.data().device());
   backend(x.data().device())
-      .linear.forward(args, x.data().raw(), weight.data().raw(),
+      .linear.forward(args, x.data().raw(), weight.data_as(args.dtype).raw(),
                       bias.data().data(), y.raw());
   return make_result("linear", y, {x, weight, bias}, [=](const Tensor& dy) {
     LinearKernels& kernels = backend(dy.device()).linear;
@@ -25,7 +26,7 @@ Variable linear(const Variable& x, const Variable& weight,
     dbias.deliver();
     dweight.deliver();
     if (dx.wanted()) {
-      kernels.backward_data(args, dy.raw(), weight.data().raw(),
+      kernels.backward_data(args, dy.raw(), weight.data_as(args.dtype).raw(),
                             dx.memory().raw());
       dx.deliver();
     }

@@ -14,8 +14,10 @@ Variable max_pool2d(const Variable& x, const MaxPoolOptions& options) {
       options.padding);
   const MaxPoolShape shape{in, options.kernel, options.stride, options.padding};
   const Activation out = shape.y();
-  Tensor y(shape_of({out.n, out.c, out.h, out.w}), out.dtype, out.layout);
-  Tensor winner(shape_of({y.storage_count()}), Dtype::kU8);
+  Tensor y(shape_of({out.n, out.c, out.h, out.w}), out.dtype, out.layout,
+           x.data().device());
+  Tensor winner(shape_of({y.storage_count()}), Dtype::kU8, Layout::kPlain,
+                y.device());
   backend(x.data().device())
       .pool.max_forward(shape, x.data().raw(), y.raw(),
                         winner.data<std::uint8_t>());

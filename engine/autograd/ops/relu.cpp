@@ -4,7 +4,8 @@
 namespace ringlet {
 
 Variable relu(const Variable& x) {
-  Tensor y(x.data().shape(), x.data().dtype(), x.data().layout());
+  Tensor y(x.data().shape(), x.data().dtype(), x.data().layout(),
+           x.data().device());
   backend(x.data().device())
       .elementwise.relu(y.storage_count(), y.dtype(), x.data().raw(), y.raw());
   return make_result(

@@ -21,6 +21,7 @@
 
 #include "support/cudacpu/block.h"
 #include "support/cudacpu/device_memory.h"
+#include "support/cudacpu/recording.h"
 
 #undef __global__
 #undef __device__
@@ -156,8 +157,10 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block,
         (cudacpu::check_argument(value, ++number), ...);
       },
       values);
-  auto call = [&] { std::apply(kernel, values); };
-  cudacpu::run_grid(
-      grid, block, shared_bytes,
-      [](void* body) { (*static_cast<decltype(call)*>(body))(); }, &call);
+  cudacpu::enqueue([=] {
+    auto call = [&] { std::apply(kernel, values); };
+    cudacpu::run_grid(
+        grid, block, shared_bytes,
+        [](void* body) { (*static_cast<decltype(call)*>(body))(); }, &call);
+  });
 }

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/data/device_loader.h"
+#include "engine/nn/module.h"
+#include "engine/optim/sgd.h"
+#include "engine/parallel/data_parallel.h"
+#include "engine/train/compute.h"
+#include "engine/train/options.h"
+#include "engine/train/position.h"
+#include "kernels/runtime/cuda_library.h"
+#include "kernels/step.h"
+
+namespace ringlet {
+
+// Training steps on a GPU that are recorded once, as a CUDA graph, and launched
+// again for each step: from the gathering of its pictures to the optimizer a
+// step is one call of the host, and what becomes of it the host reads for many
+// steps at once. For one rank, and for whole batches.
+//
+// The same kernels run on the same data as without it: the results are equal to
+// the bit.
+class RecordedSteps {
+ public:
+  // So many steps at most in a call of run().
+  static constexpr std::size_t kMost = 16;
+
+  // What the steps are made of. All must outlive this.
+  struct Parts {
+    const TrainOptions& options;
+    const TrainPlan& plan;
+    const ComputeOptions& compute;
+    Module& model;
+    DataParallel& parallel;
+    SGD& optimizer;
+    const DeviceLoader& loader;
+    const Tensor& buffers_before;  // takes the buffers before each step
+    const DevicePool& pool;        // of all that a step makes
+  };
+
+  // One such step must have run before.
+  explicit RecordedSteps(const Parts& parts);
+
+  // Does the next `count` steps, and gives what became of them; they are of one
+  // epoch, at which the loader is. Changes position.loss_scale only.
+  std::vector<cuda::StepRecord> run(TrainPosition& position, std::size_t count);
+
+ private:
+  // What the host and the GPU tell each other.
+  struct Exchange {
+    cuda::StepState state;
+    cuda::StepRecord records[kMost];
+  };
+
+  void one_step() const;
+  // Where it lies on the GPU.
+  Exchange* device() const {
+    return reinterpret_cast<Exchange*>(device_.data());
+  }
+
+  Parts parts_;
+  Buffer rates_;            // of all steps, f32
+  Buffer device_, pinned_;  // an Exchange each
+  std::unique_ptr<cuda::Graph> graph_;
+};
+
+}  // namespace ringlet

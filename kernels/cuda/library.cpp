@@ -1,0 +1,161 @@
+#include <cuda_runtime_api.h>
+
+#include "kernels/augment.h"
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/families.h"
+#include "kernels/cuda/precision.h"
+#include "kernels/runtime/cuda_library.h"
+#include "kernels/step.h"
+
+namespace ringlet::cuda {
+namespace {
+
+struct Families {
+  std::unique_ptr<ConvKernels> conv = make_conv();
+  std::unique_ptr<NormKernels> norm = make_norm();
+  std::unique_ptr<PoolKernels> pool = make_pool();
+  std::unique_ptr<LinearKernels> linear = make_linear();
+  std::unique_ptr<LossKernels> loss = make_loss();
+  std::unique_ptr<ElementwiseKernels> elementwise = make_elementwise();
+  std::unique_ptr<OptimKernels> optim = make_optim();
+  Backend backend{Layout::kChannelsLast,
+                  Layout::kChannelsLast,
+                  *conv,
+                  *norm,
+                  *pool,
+                  *linear,
+                  *loss,
+                  *elementwise,
+                  *optim};
+};
+
+// 13000 is 13.0.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." +
+         std::to_string(version % 1000 / 10);
+}
+
+class RecordedGraph final : public Graph {
+ public:
+  explicit RecordedGraph(cudaGraph_t graph) {
+    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    static_cast<void>(cudaGraphDestroy(graph));
+    check_status(status, "cudaGraphInstantiate", __FILE__, __LINE__);
+  }
+  ~RecordedGraph() override { static_cast<void>(cudaGraphExecDestroy(graph_)); }
+  RecordedGraph(const RecordedGraph&) = delete;
+  RecordedGraph& operator=(const RecordedGraph&) = delete;
+
+  void launch() override { RINGLET_CUDA(cudaGraphLaunch(graph_, stream())); }
+
+ private:
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+class CudaLibrary final : public Library {
+ public:
+  std::string why_none() override {
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaSuccess && count > 0) return "";
+    static_cast<void>(cudaGetLastError());  // or the next check finds it
+    return std::string("CUDA finds none: ") + cudaGetErrorString(status);
+  }
+
+  int gpu_count() override {
+    int count = 0;
+    RINGLET_CUDA(cudaGetDeviceCount(&count));
+    return count;
+  }
+  void use_gpu(int number) override { cuda::use_gpu(number); }
+  std::string describe() override {
+    cudaDeviceProp gpu{};
+    int driver = 0, runtime = 0;
+    RINGLET_CUDA(cudaGetDeviceProperties(&gpu, used_gpu()));
+    RINGLET_CUDA(cudaDriverGetVersion(&driver));
+    RINGLET_CUDA(cudaRuntimeGetVersion(&runtime));
+    return std::string(gpu.name) + ", driver " + version_text(driver) +
+           ", CUDA " + version_text(runtime) + ", " + conv_library();
+  }
+  void set_allow_tf32(bool allow) override { cuda::set_allow_tf32(allow); }
+
+  void* allocate(std::size_t bytes) override {
+    stream();  // chooses this thread's GPU
+    void* memory = nullptr;
+    const cudaError_t status = cudaMalloc(&memory, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      static_cast<void>(cudaGetLastError());
+      return nullptr;
+    }
+    check_status(status, "cudaMalloc", __FILE__, __LINE__);
+    return memory;
+  }
+  // At the end of the program CUDA may be gone before.
+  void release(void* memory) noexcept override {
+    static_cast<void>(cudaFree(memory));
+  }
+  MemoryInfo memory_info() override {
+    MemoryInfo info{};
+    RINGLET_CUDA(cudaMemGetInfo(&info.free, &info.total));
+    return info;
+  }
+
+  void* allocate_pinned(std::size_t bytes) override {
+    void* memory = nullptr;
+    RINGLET_CUDA(cudaMallocHost(&memory, bytes));
+    return memory;
+  }
+  void release_pinned(void* memory) noexcept override {
+    static_cast<void>(cudaFreeHost(memory));
+  }
+
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    RINGLET_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream()));
+  }
+  void fill_with_zeros(void* memory, std::size_t bytes) override {
+    RINGLET_CUDA(cudaMemsetAsync(memory, 0, bytes, stream()));
+  }
+  void synchronize() override { RINGLET_CUDA(cudaStreamSynchronize(stream())); }
+
+  std::unique_ptr<Graph> record(const std::function<void()>& body) override {
+    // Relaxed: memory may be taken meanwhile.
+    RINGLET_CUDA(
+        cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed));
+    cudaGraph_t graph = nullptr;
+    try {
+      body();
+    } catch (...) {
+      static_cast<void>(cudaStreamEndCapture(stream(), &graph));
+      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+      throw;
+    }
+    RINGLET_CUDA(cudaStreamEndCapture(stream(), &graph));
+    return std::make_unique<RecordedGraph>(graph);
+  }
+
+  Backend& backend() override {
+    thread_local Families families;
+    return families.backend;
+  }
+  void augment(const AugmentBatch& batch) override { cuda::augment(batch); }
+  void begin_step(const StepTables& tables, StepState* state) override {
+    cuda::begin_step(tables, state);
+  }
+  void judge_step(const StepVerdict& verdict) override {
+    cuda::judge_step(verdict);
+  }
+  void restore_if_skipped(const StepState* state, std::size_t words,
+                          const void* before, void* now) override {
+    cuda::restore_if_skipped(state, words, before, now);
+  }
+};
+
+}  // namespace
+}  // namespace ringlet::cuda
+
+extern "C" __attribute__((visibility("default"))) ringlet::cuda::Library*
+ringlet_cuda_library() {
+  static ringlet::cuda::CudaLibrary library;
+  return &library;
+}

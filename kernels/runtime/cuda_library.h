@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace ringlet {
+struct Backend;
+}
+
+namespace ringlet::cuda {
+
+struct AugmentBatch;
+struct StepState;
+struct StepTables;
+struct StepVerdict;
+
+// Work that was recorded; may be launched as long as the memory that it uses is
+// there.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // Enqueues all of it, on the calling thread's stream.
+  virtual void launch() = 0;
+};
+
+// All that uses CUDA, behind one table: kernels/cuda and the vendor's libraries
+// are in a library of their own, libringlet_cuda.so, which is loaded when
+// somebody asks for a GPU. So a program that was built with CUDA also runs
+// where there is none, and pays for it (200 MB, mostly cuBLAS) only where there
+// is.
+//
+// Work is enqueued on the calling thread's stream, see Device.
+class Library {
+ public:
+  // Why no GPU can be used; empty where one can. The first call starts CUDA.
+  virtual std::string why_none() = 0;
+
+  virtual int gpu_count() = 0;
+  // Which one this process works on from now on; 0 at first. Before its first
+  // work.
+  virtual void use_gpu(int number) = 0;
+  // "NVIDIA H200, driver 13.0, CUDA 13.0, cuDNN 9.19.0".
+  virtual std::string describe() = 0;
+  // Whether products of f32 may be computed in TF32, which keeps 10 bits of
+  // each factor's fraction and is several times as fast; off at first.
+  virtual void set_allow_tf32(bool allow) = 0;
+
+  // Memory of the GPU at a multiple of 256 bytes; null where there is not so
+  // much left. Slow, and waits for all that runs: Buffer has a faster way.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+
+  struct MemoryInfo {
+    std::size_t free, total;  // of the GPU, with what other processes hold
+  };
+  virtual MemoryInfo memory_info() = 0;
+
+  // Memory of the host that copies of a GPU reach without a detour.
+  virtual void* allocate_pinned(std::size_t bytes) = 0;
+  virtual void release_pinned(void* memory) noexcept = 0;
+
+  // The host's side of a copy must stay until synchronize().
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void fill_with_zeros(void* memory, std::size_t bytes) = 0;
+  virtual void synchronize() = 0;
+
+  // Records what `body` enqueues from this thread, which is not done meanwhile.
+  // It must not wait for the GPU, nor copy from or to memory of the host other
+  // than pinned, and everything in it must have run once before: libraries make
+  // their plans at first use.
+  virtual std::unique_ptr<Graph> record(const std::function<void()>& body) = 0;
+
+  // Of the calling thread.
+  virtual Backend& backend() = 0;
+  // See kernels/augment.h.
+  virtual void augment(const AugmentBatch& batch) = 0;
+  // See kernels/step.h.
+  virtual void begin_step(const StepTables& tables, StepState* state) = 0;
+  virtual void judge_step(const StepVerdict& verdict) = 0;
+  virtual void restore_if_skipped(const StepState* state, std::size_t words,
+                                  const void* before, void* now) = 0;
+
+ protected:
+  ~Library() = default;
+};
+
+// Throws an Error with the reason where there is none.
+Library& library();
+
+// Why there is no library, or no GPU; empty where there are both.
+std::string why_none();
+
+}  // namespace ringlet::cuda
+
+// In libringlet_cuda.so.
+extern "C" ringlet::cuda::Library* ringlet_cuda_library();
