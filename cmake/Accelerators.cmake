@@ -4,11 +4,6 @@ set(RINGLET_CUDA AUTO CACHE STRING "Compile the CUDA kernels: AUTO, ON or OFF")
 set(RINGLET_NCCL AUTO CACHE STRING "NCCL backend: AUTO, ON or OFF")
 set(RINGLET_CUDA_OLDEST 12.8)
 
-if(RINGLET_NCCL STREQUAL "ON")
-  message(FATAL_ERROR "RINGLET_NCCL=ON: there is no NCCL backend yet, expected "
-    "AUTO or OFF")
-endif()
-
 if(NOT RINGLET_CUDA STREQUAL "OFF")
   find_package(CUDAToolkit QUIET)
   find_package(cuDNN QUIET)
@@ -53,4 +48,19 @@ elseif(RINGLET_CUDA STREQUAL "ON")
   message(FATAL_ERROR "RINGLET_CUDA=ON, but ${why_not}")
 else()
   message(STATUS "CUDA kernels: not compiled, ${why_not}")
+endif()
+
+# NCCL: all-reduce between GPUs.
+set(RINGLET_WITH_NCCL OFF)
+if(NOT RINGLET_NCCL STREQUAL "OFF")
+  if(RINGLET_NVCC)
+    find_package(NCCL 2.18 QUIET)
+  endif()
+  if(NCCL_FOUND)
+    set(RINGLET_WITH_NCCL ON)
+    message(STATUS "NCCL ${NCCL_VERSION}")
+  elseif(RINGLET_NCCL STREQUAL "ON")
+    message(FATAL_ERROR "RINGLET_NCCL=ON, but no NCCL 2.18 or newer was found, "
+      "or the CUDA kernels are not compiled")
+  endif()
 endif()

@@ -184,6 +184,10 @@ class Communicator {
   // they outlive the rank (call_log.h); gone after a good end. Collective.
   virtual void keep_calls(const std::string& /*run*/) {}
 
+  // Throws MismatchError where the ranks' calls so far were not the same, for
+  // back ends that do not look at each of them (nccl). Collective.
+  virtual void agree_on_calls() {}
+
   // How far this rank's clock is ahead of rank 0's, now (clock.h); nothing
   // where the messages are not ours. Collective.
   virtual std::optional<ClockReading> measure_clock() { return std::nullopt; }

@@ -33,9 +33,9 @@ struct Backend {
 // The calling thread's backend. The first call of a thread makes it.
 Backend& backend(Device device = Device::kCpu);
 
-// Puts another in place of the CPU's on this thread, one that counts its calls
-// say; null ends that.
-void replace_backend(Backend* other);
+// Puts another in its place on this thread, one that counts its calls say;
+// null ends that.
+void replace_backend(Backend* other, Device device = Device::kCpu);
 
 // The library under the CPU's backend: "oneDNN 2.6.3".
 std::string backend_version();

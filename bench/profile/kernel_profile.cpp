@@ -1,6 +1,10 @@
 #include "bench/profile/kernel_profile.h"
 
+#include <deque>
+#include <utility>
+
 #include "engine/metrics/stopwatch.h"
+#include "kernels/runtime/cuda_library.h"
 
 namespace ringlet {
 namespace {
@@ -36,31 +40,87 @@ constexpr const char* kNames[kKernels] = {"conv forward",
                                           "optimizer",
                                           "finite check"};
 
-struct Table {
-  Entry entries[kKernels];
-
-  template <typename Call>
-  auto time(Kernel kernel, double flops, Call call) {
-    struct Timer {
-      Entry& entry;
-      Stopwatch stopwatch;
-      ~Timer() { entry.seconds += stopwatch.seconds(); }
-    };
-    Entry& entry = entries[kernel];
-    ++entry.calls;
-    entry.flops += flops;
-    const Timer timer{entry, {}};
-    return call();
-  }
+struct Cost {
+  double flops, bytes;
 };
 
-double flops_of(const ConvShape& s) {
-  return 2.0 * static_cast<double>(s.n * s.out_h() * s.out_w()) *
-         static_cast<double>(s.weight_count());
+// Times a call on the device where it runs.
+class CallTimer {
+ public:
+  explicit CallTimer(Device device)
+      : gpu_(device == Device::kCuda ? cuda::library().make_timer() : nullptr) {
+  }
+
+  void start() {
+    if (gpu_) return gpu_->start();
+    stopwatch_ = Stopwatch();
+  }
+  void stop() {
+    if (gpu_) return gpu_->stop();
+    seconds_ = stopwatch_.seconds();
+  }
+  double seconds() { return gpu_ ? gpu_->seconds() : seconds_; }
+
+ private:
+  std::unique_ptr<cuda::Timer> gpu_;  // null on the CPU
+  Stopwatch stopwatch_;
+  double seconds_ = 0;
+};
+
+struct Table {
+  explicit Table(Device on) : device(on) {}
+
+  template <typename Call>
+  void time(Kernel kernel, Cost cost, Call call) {
+    Entry& entry = entries[kernel];
+    ++entry.calls;
+    entry.flops += cost.flops;
+    entry.bytes += cost.bytes;
+    if (used == timers.size()) timers.emplace_back(kernel, device);
+    auto& [of, timer] = timers[used++];
+    of = kernel;
+    timer.start();
+    call();
+    timer.stop();
+    // What a GPU does is asked for later, so that nothing waits for it.
+    if (device == Device::kCpu) collect();
+  }
+
+  void collect() {
+    for (std::size_t i = 0; i < used; ++i) {
+      entries[timers[i].first].seconds += timers[i].second.seconds();
+    }
+    used = 0;
+  }
+
+  Device device;
+  Entry entries[kKernels];
+  std::deque<std::pair<Kernel, CallTimer>> timers;
+  std::size_t used = 0;  // that are not collected yet
+};
+
+double bytes_of(std::size_t count, Dtype dtype) {
+  return static_cast<double>(count * size_of(dtype));
 }
 
-double flops_of(const LinearArgs& s) {
-  return 2.0 * static_cast<double>(s.n * s.in * s.out);
+double bytes_of(const Activation& shape) {
+  return bytes_of(shape.storage_count(), shape.dtype);
+}
+
+// Each array once. The gradient of the weights is f32.
+Cost cost_of(const ConvArgs& args, Dtype weight_dtype) {
+  const ConvShape& s = args.shape;
+  const std::size_t y = s.n * s.out_h() * s.out_w() * s.k;
+  return {2.0 * static_cast<double>(y / s.k) *
+              static_cast<double>(s.weight_count()),
+          bytes_of(s.n * s.c * s.h * s.w + y, args.dtype) +
+              bytes_of(s.weight_count(), weight_dtype)};
+}
+
+Cost cost_of(const LinearArgs& s, Dtype weight_dtype) {
+  return {2.0 * static_cast<double>(s.n * s.in * s.out),
+          bytes_of(s.n * (s.in + s.out), s.dtype) +
+              bytes_of(s.in * s.out, weight_dtype)};
 }
 
 template <typename Kernels>
@@ -75,30 +135,32 @@ struct TimedConv final : Timed<ConvKernels> {
 
   void forward(const ConvArgs& args, const void* x, const void* weight,
                const float* bias, void* y) override {
-    table.time(kConvForward, flops_of(args.shape),
+    table.time(kConvForward, cost_of(args, args.dtype),
                [&] { real.forward(args, x, weight, bias, y); });
   }
   void backward_data(const ConvArgs& args, const void* dy, const void* weight,
                      void* dx) override {
-    table.time(kConvBackwardData, flops_of(args.shape),
+    table.time(kConvBackwardData, cost_of(args, args.dtype),
                [&] { real.backward_data(args, dy, weight, dx); });
   }
   void backward_weights(const ConvArgs& args, const void* x, const void* dy,
                         float* dweight, float* dbias) override {
-    table.time(kConvBackwardWeights, flops_of(args.shape),
+    table.time(kConvBackwardWeights, cost_of(args, Dtype::kF32),
                [&] { real.backward_weights(args, x, dy, dweight, dbias); });
   }
 };
 
+// Passes are those that norm.h promises.
 struct TimedNorm final : Timed<NormKernels> {
   using Timed::Timed;
 
   void statistics(const BatchNormStatistics& args) override {
-    table.time(kBatchStatistics, 0, [&] { real.statistics(args); });
+    table.time(kBatchStatistics, {0, bytes_of(args.shape)},
+               [&] { real.statistics(args); });
   }
   void inverse_std(std::size_t count, const float* var, float eps,
                    float* inv_std) override {
-    table.time(kBatchStatistics, 0,
+    table.time(kBatchStatistics, {0, 2 * bytes_of(count, Dtype::kF32)},
                [&] { real.inverse_std(count, var, eps, inv_std); });
   }
   std::size_t mask_bytes(const Activation& shape,
@@ -106,10 +168,23 @@ struct TimedNorm final : Timed<NormKernels> {
     return real.mask_bytes(shape, has_residual);
   }
   void apply(const BatchNormForward& args) override {
-    table.time(kBatchApply, 0, [&] { real.apply(args); });
+    const bool residual = args.residual != nullptr;
+    const double bytes = (residual ? 3 : 2) * bytes_of(args.shape) +
+                         mask_of(args.shape, args.mask, residual);
+    table.time(kBatchApply, {0, bytes}, [&] { real.apply(args); });
   }
   void backward(const BatchNormBackward& args) override {
-    table.time(kBatchBackward, 0, [&] { real.backward(args); });
+    const bool residual = args.dresidual != nullptr;
+    const double bytes = (residual ? 6 : 5) * bytes_of(args.shape) +
+                         2 * mask_of(args.shape, args.mask, residual);
+    table.time(kBatchBackward, {0, bytes}, [&] { real.backward(args); });
+  }
+
+ private:
+  double mask_of(const Activation& shape, const std::uint8_t* mask,
+                 bool residual) const {
+    if (mask == nullptr) return 0;
+    return static_cast<double>(real.mask_bytes(shape, residual));
   }
 };
 
@@ -118,19 +193,32 @@ struct TimedPool final : Timed<PoolKernels> {
 
   void max_forward(const MaxPoolShape& shape, const void* x, void* y,
                    std::uint8_t* winner) override {
-    table.time(kPool, 0, [&] { real.max_forward(shape, x, y, winner); });
+    table.time(kPool, cost_of_max(shape),
+               [&] { real.max_forward(shape, x, y, winner); });
   }
   void max_backward(const MaxPoolShape& shape, const void* dy,
                     const std::uint8_t* winner, void* dx) override {
-    table.time(kPool, 0, [&] { real.max_backward(shape, dy, winner, dx); });
+    table.time(kPool, cost_of_max(shape),
+               [&] { real.max_backward(shape, dy, winner, dx); });
   }
   void average_forward(const Activation& shape, const void* x,
                        void* y) override {
-    table.time(kPool, 0, [&] { real.average_forward(shape, x, y); });
+    table.time(kPool, cost_of_average(shape),
+               [&] { real.average_forward(shape, x, y); });
   }
   void average_backward(const Activation& shape, const void* dy,
                         void* dx) override {
-    table.time(kPool, 0, [&] { real.average_backward(shape, dy, dx); });
+    table.time(kPool, cost_of_average(shape),
+               [&] { real.average_backward(shape, dy, dx); });
+  }
+
+ private:
+  static Cost cost_of_max(const MaxPoolShape& shape) {
+    const double winners = bytes_of(shape.y().storage_count(), Dtype::kU8);
+    return {0, bytes_of(shape.x) + bytes_of(shape.y()) + winners};
+  }
+  static Cost cost_of_average(const Activation& shape) {
+    return {0, bytes_of(shape) + bytes_of(shape.n * shape.c, shape.dtype)};
   }
 };
 
@@ -139,17 +227,17 @@ struct TimedLinear final : Timed<LinearKernels> {
 
   void forward(const LinearArgs& args, const void* x, const void* weight,
                const float* bias, void* y) override {
-    table.time(kLinear, flops_of(args),
+    table.time(kLinear, cost_of(args, args.dtype),
                [&] { real.forward(args, x, weight, bias, y); });
   }
   void backward_data(const LinearArgs& args, const void* dy, const void* weight,
                      void* dx) override {
-    table.time(kLinear, flops_of(args),
+    table.time(kLinear, cost_of(args, args.dtype),
                [&] { real.backward_data(args, dy, weight, dx); });
   }
   void backward_weights(const LinearArgs& args, const void* x, const void* dy,
                         float* dweight, float* dbias) override {
-    table.time(kLinear, flops_of(args),
+    table.time(kLinear, cost_of(args, Dtype::kF32),
                [&] { real.backward_weights(args, x, dy, dweight, dbias); });
   }
 };
@@ -158,7 +246,8 @@ struct TimedLoss final : Timed<LossKernels> {
   using Timed::Timed;
 
   void cross_entropy(const CrossEntropyArgs& args) override {
-    table.time(kLoss, 0, [&] { real.cross_entropy(args); });
+    const double logits = bytes_of(args.n * args.classes, args.dtype);
+    table.time(kLoss, {0, 2 * logits}, [&] { real.cross_entropy(args); });
   }
 };
 
@@ -166,20 +255,25 @@ struct TimedElementwise final : Timed<ElementwiseKernels> {
   using Timed::Timed;
 
   void relu(std::size_t count, Dtype dtype, const void* x, void* y) override {
-    table.time(kElementwise, 0, [&] { real.relu(count, dtype, x, y); });
+    table.time(kElementwise, {0, 2 * bytes_of(count, dtype)},
+               [&] { real.relu(count, dtype, x, y); });
   }
   void relu_backward(std::size_t count, Dtype dtype, const void* y,
                      const void* dy, void* dx) override {
-    table.time(kElementwise, 0,
+    table.time(kElementwise, {0, 3 * bytes_of(count, dtype)},
                [&] { real.relu_backward(count, dtype, y, dy, dx); });
   }
   void add(std::size_t count, Dtype dtype, const void* a, const void* b,
            void* y) override {
-    table.time(kElementwise, 0, [&] { real.add(count, dtype, a, b, y); });
+    table.time(kElementwise, {0, 3 * bytes_of(count, dtype)},
+               [&] { real.add(count, dtype, a, b, y); });
   }
   void reorder(const Activation& from, const void* x, Layout layout,
                Dtype dtype, void* y) override {
-    table.time(kElementwise, 0,
+    Activation to = from;
+    to.layout = layout;
+    to.dtype = dtype;
+    table.time(kElementwise, {0, bytes_of(from) + bytes_of(to)},
                [&] { real.reorder(from, x, layout, dtype, y); });
   }
 };
@@ -188,11 +282,14 @@ struct TimedOptim final : Timed<OptimKernels> {
   using Timed::Timed;
 
   void sgd(const SgdArgs& args) override {
-    table.time(kOptimizer, 0, [&] { real.sgd(args); });
+    const double half =
+        args.half_copy != nullptr ? bytes_of(args.count, args.half_dtype) : 0;
+    table.time(kOptimizer, {0, 5 * bytes_of(args.count, Dtype::kF32) + half},
+               [&] { real.sgd(args); });
   }
   void squared_norm(std::size_t count, const float* values,
                     double* result) override {
-    table.time(kFiniteCheck, 0,
+    table.time(kFiniteCheck, {0, bytes_of(count, Dtype::kF32)},
                [&] { real.squared_norm(count, values, result); });
   }
 };
@@ -200,7 +297,9 @@ struct TimedOptim final : Timed<OptimKernels> {
 }  // namespace
 
 struct KernelProfile::Families {
-  Backend& real = backend();
+  explicit Families(Device device) : real(backend(device)), table(device) {}
+
+  Backend& real;
   Table table;
   TimedConv conv{real.conv, table};
   TimedNorm norm{real.norm, table};
@@ -220,14 +319,18 @@ struct KernelProfile::Families {
                 optim};
 };
 
-KernelProfile::KernelProfile() : families_(std::make_unique<Families>()) {
+KernelProfile::KernelProfile(Device device)
+    : families_(std::make_unique<Families>(device)) {
   reset();
-  replace_backend(&families_->timed);
+  replace_backend(&families_->timed, device);
 }
 
-KernelProfile::~KernelProfile() { replace_backend(nullptr); }
+KernelProfile::~KernelProfile() {
+  replace_backend(nullptr, families_->table.device);
+}
 
-std::vector<Entry> KernelProfile::entries() const {
+std::vector<Entry> KernelProfile::entries() {
+  families_->table.collect();
   std::vector<Entry> called;
   for (const Entry& entry : families_->table.entries) {
     if (entry.calls > 0) called.push_back(entry);
@@ -236,6 +339,7 @@ std::vector<Entry> KernelProfile::entries() const {
 }
 
 void KernelProfile::reset() {
+  families_->table.collect();
   for (std::size_t i = 0; i < kKernels; ++i) {
     families_->table.entries[i] = {.name = kNames[i]};
   }

@@ -48,7 +48,7 @@ double median_of(const std::vector<Step>& steps, Value value) {
   return median(values);
 }
 
-ordered_json kernels_of(const KernelProfile& profile, std::size_t steps) {
+ordered_json kernels_of(KernelProfile& profile, std::size_t steps) {
   ordered_json kernels = ordered_json::object();
   for (const KernelProfile::Entry& entry : profile.entries()) {
     const double seconds = entry.seconds / static_cast<double>(steps);
@@ -61,7 +61,7 @@ ordered_json kernels_of(const KernelProfile& profile, std::size_t steps) {
   return kernels;
 }
 
-double flops_of(const KernelProfile& profile) {
+double flops_of(KernelProfile& profile) {
   double flops = 0;
   for (const auto& entry : profile.entries()) flops += entry.flops;
   return flops;

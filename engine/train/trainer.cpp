@@ -126,7 +126,8 @@ bool Trainer::run_epoch(BatchSource& loader, const TrainObserver& observer,
 
 std::vector<StepResult> Trainer::steps(BatchSource& loader,
                                        TrainRequests& requests) {
-  const DevicePool::Use use(pool_);
+  std::optional<DevicePool::Use> use;
+  if (records_steps()) use.emplace(pool_);
   if (const std::size_t count = recordable_steps(); count > 0) {
     save_asked_ = requests.save.exchange(false);
     stop_asked_ = requests.stop;
@@ -141,11 +142,13 @@ std::vector<StepResult> Trainer::steps(BatchSource& loader,
   return {step(*batch, timer, requests)};
 }
 
+bool Trainer::records_steps() const {
+  return compute_.device == Device::kCuda && compute_.graph &&
+         communicator_.size() == 1;
+}
+
 std::size_t Trainer::recordable_steps() const {
-  if (compute_.device != Device::kCuda || !compute_.graph ||
-      communicator_.size() > 1) {
-    return 0;
-  }
+  if (!records_steps()) return 0;
   // Libraries make their plans in the first, and what is not finite is looked
   // at step by step.
   if (!has_run_whole_batch_ || position_.skipped_in_a_row > 0) return 0;

@@ -112,6 +112,7 @@ class Trainer {
                  TrainRequests& requests);
   // The next step, or some that the GPU does by itself.
   std::vector<StepResult> steps(BatchSource& loader, TrainRequests& requests);
+  bool records_steps() const;
   // How many those may be; 0 where the next one is not such a step.
   std::size_t recordable_steps() const;
   std::vector<StepResult> recorded_steps(DeviceLoader& loader,

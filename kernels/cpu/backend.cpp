@@ -44,17 +44,20 @@ struct Families {
 
 namespace {
 std::atomic<ConvAlgorithm> g_conv_algorithm{ConvAlgorithm::kAutomatic};
-thread_local Backend* t_replacement = nullptr;
+thread_local Backend* t_replacements[2] = {};  // by device
 }  // namespace
 
 Backend& backend(Device device) {
+  Backend* replacement = t_replacements[static_cast<int>(device)];
+  if (replacement != nullptr) return *replacement;
   if (device == Device::kCuda) return cuda::library().backend();
-  if (t_replacement != nullptr) return *t_replacement;
   thread_local cpu::Families families;
   return families.backend;
 }
 
-void replace_backend(Backend* other) { t_replacement = other; }
+void replace_backend(Backend* other, Device device) {
+  t_replacements[static_cast<int>(device)] = other;
+}
 
 std::string backend_version() {
   const dnnl_version_t& version = *dnnl::version();

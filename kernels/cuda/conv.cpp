@@ -12,6 +12,7 @@
 #include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/precision.h"
+#include "kernels/cuda/stream_timer.h"
 
 namespace ringlet::cuda {
 namespace {
@@ -40,33 +41,6 @@ std::string text_of(const ConvKey& key) {
          std::to_string(s.kernel_w) + ", stride " + std::to_string(s.stride) +
          ", padding " + std::to_string(s.padding);
 }
-
-// Measures what the stream does between its two calls.
-class StreamTimer {
- public:
-  StreamTimer() {
-    RINGLET_CUDA(cudaEventCreate(&begin_));
-    RINGLET_CUDA(cudaEventCreate(&end_));
-  }
-  ~StreamTimer() {
-    static_cast<void>(cudaEventDestroy(begin_));
-    static_cast<void>(cudaEventDestroy(end_));
-  }
-  StreamTimer(const StreamTimer&) = delete;
-  StreamTimer& operator=(const StreamTimer&) = delete;
-
-  void start() { RINGLET_CUDA(cudaEventRecord(begin_, stream())); }
-  float milliseconds() {
-    float result = 0;
-    RINGLET_CUDA(cudaEventRecord(end_, stream()));
-    RINGLET_CUDA(cudaEventSynchronize(end_));
-    RINGLET_CUDA(cudaEventElapsedTime(&result, begin_, end_));
-    return result;
-  }
-
- private:
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
 
 // cuDNN's convolutions. Each kind is planned once: of the engines offered
 // first, the fastest on the very arrays of the first call.
@@ -157,12 +131,12 @@ class Conv final : public ConvKernels {
     std::vector<ConvPlan> plans = ConvPlan::offers(handle_, key, kTried);
     if (plans.empty()) return std::nullopt;
     std::size_t best = 0;
-    float best_ms = 0;
+    double best_seconds = 0;
     for (std::size_t i = 0; i < plans.size() && plans.size() > 1; ++i) {
-      const float ms = milliseconds_of(plans[i], x, weight, y);
-      if (i == 0 || ms < best_ms) {
+      const double seconds = seconds_of(plans[i], x, weight, y);
+      if (i == 0 || seconds < best_seconds) {
         best = i;
-        best_ms = ms;
+        best_seconds = seconds;
       }
     }
     return std::move(plans[best]);
@@ -170,20 +144,20 @@ class Conv final : public ConvKernels {
 
   // The shortest of a few runs, after one that is not counted; infinity where
   // the engine, compiled as it is, does not run.
-  float milliseconds_of(const ConvPlan& plan, const void* x, const void* weight,
-                        const void* y) {
+  double seconds_of(const ConvPlan& plan, const void* x, const void* weight,
+                    const void* y) {
     constexpr int kRuns = 4;
-    float shortest = std::numeric_limits<float>::infinity();
+    double shortest = std::numeric_limits<double>::infinity();
     try {
       for (int i = 0; i <= kRuns; ++i) {
         timer_.start();
         run(plan, x, weight, y);
-        const float ms = timer_.milliseconds();
-        if (i > 0) shortest = std::min(shortest, ms);
+        timer_.stop();
+        if (i > 0) shortest = std::min(shortest, timer_.seconds());
       }
     } catch (const Error&) {
       static_cast<void>(cudaGetLastError());
-      return std::numeric_limits<float>::infinity();
+      return std::numeric_limits<double>::infinity();
     }
     return shortest;
   }

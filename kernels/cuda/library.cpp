@@ -5,6 +5,7 @@
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/precision.h"
+#include "kernels/cuda/stream_timer.h"
 #include "kernels/runtime/cuda_library.h"
 #include "kernels/step.h"
 
@@ -81,7 +82,7 @@ class CudaLibrary final : public Library {
   void set_allow_tf32(bool allow) override { cuda::set_allow_tf32(allow); }
 
   void* allocate(std::size_t bytes) override {
-    stream();  // chooses this thread's GPU
+    cuda::stream();  // chooses this thread's GPU
     void* memory = nullptr;
     const cudaError_t status = cudaMalloc(&memory, bytes);
     if (status == cudaErrorMemoryAllocation) {
@@ -111,26 +112,32 @@ class CudaLibrary final : public Library {
   }
 
   void copy(void* to, const void* from, std::size_t bytes) override {
-    RINGLET_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream()));
+    RINGLET_CUDA(
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda::stream()));
   }
   void fill_with_zeros(void* memory, std::size_t bytes) override {
-    RINGLET_CUDA(cudaMemsetAsync(memory, 0, bytes, stream()));
+    RINGLET_CUDA(cudaMemsetAsync(memory, 0, bytes, cuda::stream()));
   }
-  void synchronize() override { RINGLET_CUDA(cudaStreamSynchronize(stream())); }
+  void synchronize() override {
+    RINGLET_CUDA(cudaStreamSynchronize(cuda::stream()));
+  }
 
+  std::unique_ptr<Timer> make_timer() override {
+    return std::make_unique<StreamTimer>();
+  }
   std::unique_ptr<Graph> record(const std::function<void()>& body) override {
     // Relaxed: memory may be taken meanwhile.
     RINGLET_CUDA(
-        cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed));
+        cudaStreamBeginCapture(cuda::stream(), cudaStreamCaptureModeRelaxed));
     cudaGraph_t graph = nullptr;
     try {
       body();
     } catch (...) {
-      static_cast<void>(cudaStreamEndCapture(stream(), &graph));
+      static_cast<void>(cudaStreamEndCapture(cuda::stream(), &graph));
       if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
       throw;
     }
-    RINGLET_CUDA(cudaStreamEndCapture(stream(), &graph));
+    RINGLET_CUDA(cudaStreamEndCapture(cuda::stream(), &graph));
     return std::make_unique<RecordedGraph>(graph);
   }
 
@@ -138,6 +145,7 @@ class CudaLibrary final : public Library {
     thread_local Families families;
     return families.backend;
   }
+  void* stream() override { return cuda::stream(); }
   void augment(const AugmentBatch& batch) override { cuda::augment(batch); }
   void begin_step(const StepTables& tables, StepState* state) override {
     cuda::begin_step(tables, state);

@@ -22,7 +22,7 @@ std::byte* Arena::acquire(std::size_t bytes) {
 }
 
 void Arena::release(std::byte* start, std::size_t bytes) {
-  ASAN_POISON_MEMORY_REGION(start, bytes);
+  if (guarded_) ASAN_POISON_MEMORY_REGION(start, bytes);
   const std::lock_guard lock(mutex_);
   stats_.bytes_in_use -= bytes;
   add_joined(start, bytes);
@@ -41,7 +41,7 @@ void Arena::add_memory(std::size_t bytes) {
   }
   const Piece added = grow(end_, at_end, bytes);
   end_ = added.start + added.bytes;
-  ASAN_POISON_MEMORY_REGION(added.start, added.bytes);
+  if (guarded_) ASAN_POISON_MEMORY_REGION(added.start, added.bytes);
   stats_.bytes_from_system += added.bytes;
   ++stats_.blocks_from_system;
   add_joined(added.start, added.bytes);

@@ -17,6 +17,8 @@ namespace ringlet {
 // earlier, larger layers are cut: the peak stays near what is in use.
 class Arena {
  public:
+  // `guarded`: AddressSanitizer is to find who uses what was released.
+  explicit Arena(bool guarded = true) : guarded_(guarded) {}
   virtual ~Arena() = default;
 
   std::byte* acquire(std::size_t bytes);
@@ -39,6 +41,7 @@ class Arena {
   void add_piece(std::byte* start, std::size_t bytes);
   void add_joined(std::byte* start, std::size_t bytes);
 
+  const bool guarded_;
   std::mutex mutex_;
   // The free pieces, twice.
   std::map<std::byte*, std::size_t> by_start_;

@@ -84,6 +84,7 @@ class HostArena final : public Arena {
 // The GPU's memory comes in chunks.
 class CudaArena final : public Arena {
  public:
+  using Arena::Arena;
   ~CudaArena() override {
     for (const Piece& chunk : chunks_) cuda::library().release(chunk.start);
   }
@@ -129,6 +130,8 @@ struct Arenas {
 // Each thread has its own, as it has a stream: what is given back may still be
 // used by work that was enqueued, and the thread's next work comes after that.
 struct CudaArenas {
+  explicit CudaArenas(bool guarded = true) : small(guarded), large(guarded) {}
+
   CudaArena small, large;
 
   // Those that this thread uses now.
@@ -182,7 +185,8 @@ Buffer Buffer::allocate_pinned(std::size_t bytes) {
       bytes);
 }
 
-DevicePool::DevicePool() : arenas_(std::make_shared<CudaArenas>()) {}
+// A graph uses what was released when it was recorded.
+DevicePool::DevicePool() : arenas_(std::make_shared<CudaArenas>(false)) {}
 
 DevicePool::Use::Use(const DevicePool& pool)
     : before_(

@@ -16,6 +16,15 @@ struct StepState;
 struct StepTables;
 struct StepVerdict;
 
+// Measures what the thread enqueues between start() and stop(), on the GPU.
+class Timer {
+ public:
+  virtual ~Timer() = default;
+  virtual void start() = 0;
+  virtual void stop() = 0;
+  virtual double seconds() = 0;  // waits for it
+};
+
 // Work that was recorded; may be launched as long as the memory that it uses is
 // there.
 class Graph {
@@ -66,14 +75,17 @@ class Library {
   virtual void fill_with_zeros(void* memory, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  virtual std::unique_ptr<Timer> make_timer() = 0;
+
   // Records what `body` enqueues from this thread, which is not done meanwhile.
   // It must not wait for the GPU, nor copy from or to memory of the host other
   // than pinned, and everything in it must have run once before: libraries make
   // their plans at first use.
   virtual std::unique_ptr<Graph> record(const std::function<void()>& body) = 0;
 
-  // Of the calling thread.
+  // Of the calling thread: its kernels, and the cudaStream_t of its work.
   virtual Backend& backend() = 0;
+  virtual void* stream() = 0;
   // See kernels/augment.h.
   virtual void augment(const AugmentBatch& batch) = 0;
   // See kernels/step.h.

@@ -4,8 +4,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstring>
-#include <set>
 
 #include "support/cudacpu/device_memory.h"
 #include "support/cudacpu/recording.h"
@@ -34,7 +34,9 @@ cudaError_t refused_while_recording() {
                                  : cudaSuccess;
 }
 
-// Streams and events are nothing but addresses.
+using Moment = std::chrono::steady_clock::time_point;
+
+// Streams are nothing but addresses.
 template <typename Handle>
 cudaError_t make_handle(Handle* handle) {
   *handle = reinterpret_cast<Handle>(new char);
@@ -122,6 +124,29 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return refused_while_recording();
 }
 cudaError_t cudaDeviceSynchronize() { return refused_while_recording(); }
+
+// An event is when it was recorded.
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = reinterpret_cast<cudaEvent_t>(new Moment());
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete reinterpret_cast<Moment*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  *reinterpret_cast<Moment*>(event) = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin,
+                                 cudaEvent_t end) {
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(
+          *reinterpret_cast<Moment*>(end) - *reinterpret_cast<Moment*>(begin))
+          .count();
+  return cudaSuccess;
+}
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   *memory = cudacpu::allocate_pinned(bytes);

@@ -1,0 +1,131 @@
+#include "collectives/nccl_communicator.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "collectives/nccl_library.h"
+#include "kernels/runtime/cuda_library.h"
+
+// As in kernels/runtime/cuda_library.cpp: a program may bring its own.
+extern "C" __attribute__((weak)) ringlet::NcclLibrary* ringlet_nccl_library();
+
+namespace ringlet {
+namespace {
+
+struct Loaded {
+  NcclLibrary* library = nullptr;
+  std::string why_not;
+};
+
+Loaded load() {
+  if (ringlet_nccl_library != nullptr) return {ringlet_nccl_library(), ""};
+  const std::string file = RINGLET_NCCL_LIBRARY;
+  if (file.empty()) return {nullptr, "Ringlet was built without NCCL"};
+  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle == nullptr) return {nullptr, dlerror()};
+  void* function = dlsym(handle, "ringlet_nccl_library");
+  if (function == nullptr) return {nullptr, dlerror()};
+  return {reinterpret_cast<NcclLibrary* (*)()>(function)(), ""};
+}
+
+const Loaded& loaded() {
+  static const Loaded result = load();
+  return result;
+}
+
+NcclLibrary& library() {
+  const std::string why_not = why_no_nccl();
+  if (!why_not.empty()) throw Error("no NCCL: " + why_not);
+  return *loaded().library;
+}
+
+// What a rank has called so far.
+struct Calls {
+  std::uint64_t count = 0;
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a of all descriptions
+  std::array<char, 112> last{};
+
+  void add(const std::string& description) {
+    constexpr std::uint64_t kPrime = 0x100000001b3;
+    ++count;
+    for (const char c : description + "\n") {
+      hash = (hash ^ static_cast<unsigned char>(c)) * kPrime;
+    }
+    last.fill('\0');
+    std::memcpy(last.data(), description.data(),
+                std::min(description.size(), last.size() - 1));
+  }
+};
+
+class NcclCommunicator final : public Communicator {
+ public:
+  explicit NcclCommunicator(Communicator& host)
+      : host_(host), rank_(connect(host)) {}
+
+  std::string name() const override { return "nccl"; }
+  int rank() const override { return host_.rank(); }
+  int size() const override { return host_.size(); }
+
+  void run(const Collective& call) override { start(call).wait(); }
+
+  Work start(const Collective& call) override {
+    check_call(call, size());
+    if (call.kind == CollectiveKind::kBarrier) return host_.start(call);
+    calls_.add(describe(call));
+    if (calls_.count % kCallsToCompare == 0) agree_on_calls();
+    return rank_->start(call);
+  }
+
+  Buffer allocate(std::size_t bytes) override {
+    return Buffer::allocate(bytes, Device::kCuda);
+  }
+
+  void agree_on_calls() override {
+    std::vector<Calls> all(static_cast<std::size_t>(size()));
+    host_.all_gather(&calls_, all.data(), sizeof(Calls), Dtype::kU8);
+    std::string text;
+    bool same = true;
+    for (std::size_t rank = 0; rank < all.size(); ++rank) {
+      const Calls& calls = all[rank];
+      same = same && calls.count == calls_.count && calls.hash == calls_.hash;
+      text +=
+          fmt::format("{} rank {} {} calls, the last {}", rank > 0 ? ";" : "",
+                      rank, calls.count, calls.last.data());
+    }
+    if (!same)
+      throw MismatchError("ranks differ in their calls of NCCL:" + text);
+  }
+
+  void set_training_step(std::int64_t step) override {
+    host_.set_training_step(step);
+  }
+
+ private:
+  static std::unique_ptr<NcclRank> connect(Communicator& host) {
+    std::array<char, NcclLibrary::kIdBytes> id{};
+    if (host.rank() == 0) library().make_id(id.data());
+    host.broadcast(id.data(), id.size(), 0);
+    return library().connect(id.data(), host.rank(), host.size(),
+                             cuda::library().stream());
+  }
+
+  Communicator& host_;
+  std::unique_ptr<NcclRank> rank_;
+  Calls calls_;
+};
+
+}  // namespace
+
+std::string why_no_nccl() { return loaded().why_not; }
+
+std::string nccl_version() { return library().version(); }
+
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host) {
+  return std::make_unique<NcclCommunicator>(host);
+}
+
+}  // namespace ringlet
