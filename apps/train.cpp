@@ -14,6 +14,7 @@
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
+#include "collectives/nccl_communicator.h"
 #include "engine/data/cifar10.h"
 #include "engine/data/synthetic.h"
 #include "engine/io/weights.h"
@@ -40,6 +41,8 @@ std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
   }
   // A rank alone has something to trace too, but not with solo.
   const bool ranks = launched.size > 1 || !options.trace.empty();
+  // NCCL has the gradients alone.
+  if (name == "nccl") name = ranks ? "auto" : "solo";
   if (name.empty()) name = ranks ? "auto" : "solo";
   CommunicatorOptions wanted = communicator_options(options);
   // A trace makes another one, which has the fault.
@@ -69,6 +72,28 @@ std::string default_folder(const TrainOptions& options) {
   const std::time_t now = std::time(nullptr);
   return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", options.model,
                      data_name(options.data), fmt::localtime(now));
+}
+
+void check_nccl(const ComputeOptions& compute) {
+  if (compute.device == Device::kCpu) {
+    throw Error("--comm nccl on the CPU: expected --device cuda");
+  }
+  if (const std::string why_not = why_no_nccl(); !why_not.empty()) {
+    throw Error("--comm nccl: " + why_not + "; expected auto");
+  }
+}
+
+// Whether the ranks sum their gradients by NCCL: if they are asked to, and by
+// themselves where each of several has a GPU of its own.
+bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
+                Communicator& communicator) {
+  if (options.comm == "nccl") return true;
+  const bool able = options.comm.empty() && communicator.size() > 1 &&
+                    compute.device == Device::kCuda && why_no_nccl().empty() &&
+                    launch_info().local_size <= cuda::library().gpu_count();
+  std::int32_t all = able;
+  communicator.all_reduce(&all, 1, Dtype::kI32, ReduceOp::kMin);
+  return all == 1;
 }
 
 // The ranks of a host take its GPUs in turn.
@@ -114,6 +139,7 @@ Setup::Setup(const TrainOptions& options,
     compute = compute_options(options.device, options.precision);
     compute.graph = options.cuda_graph;
     if (compute.device == Device::kCuda) use_own_gpu();
+    if (options.comm == "nccl") check_nccl(compute);
     global_batch(options, ranks);
     if (communicator.rank() > 0) return;
     columns = terminal_columns();
@@ -124,6 +150,7 @@ Setup::Setup(const TrainOptions& options,
                                             : options.out);
     }
   });
+  compute.nccl = takes_nccl(options, compute, communicator);
   require_equal(
       communicator, "the device",
       fmt::format("{} {}", name_of(compute.device), precision_name(compute)));
@@ -258,7 +285,7 @@ void print_start(const TrainOptions& options, const Setup& setup,
       options.warmup_epochs > 0
           ? fmt::format(", {} epochs of warm-up", options.warmup_epochs)
           : "",
-      communicator.name(), parallel.buckets().size(), options.bucket_mb);
+      parallel.reducer().name(), parallel.buckets().size(), options.bucket_mb);
 }
 
 // Why this rank may be slow; "" where nothing speaks for it.
@@ -324,10 +351,10 @@ int train_command(int argc, char** argv) {
   communicator = with_trace(options, from ? from->position.steps_done : 0,
                             std::move(communicator));
   const TrainOptions given = options;
-  options.comm = communicator->name();
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
   Setup setup(options, from, *communicator);
+  options.comm = setup.compute.nccl ? "nccl" : communicator->name();
   keep_calls(setup.directory, *communicator);
   Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator,
                   setup.compute);

@@ -237,14 +237,21 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
       ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));
 }
 
+std::vector<std::string> comm_names() {
+  std::vector<std::string> names = communicator_names();
+  names.emplace_back("nccl");
+  return names;
+}
+
 void add_machine(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Ranks and machine");
   app.add_option(
          "--comm", o.comm,
          "All-reduce: auto (in memory that the ranks of a host share, or by "
          "size, from a table), our algorithms over MPI, shared, mpi "
-         "(MPI_Allreduce), or solo (one rank)")
-      ->check(CLI::IsMember(communicator_names()))
+         "(MPI_Allreduce), nccl (gradients on GPUs; auto does so where each "
+         "rank has one), or solo (one rank)")
+      ->check(CLI::IsMember(comm_names()))
       ->default_str("auto; solo without mpirun");
   app.add_option("--comm-table", o.comm_table,
                  "The table of --comm auto, as allreduce_perf --tune writes it")

@@ -46,7 +46,9 @@ class StagedCommunicator final : public Communicator {
  public:
   explicit StagedCommunicator(Communicator& host) : host_(host) {}
 
-  std::string name() const override { return host_.name(); }
+  std::string name() const override {
+    return host_.name() + " by way of the host";
+  }
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
 

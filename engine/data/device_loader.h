@@ -22,6 +22,10 @@ class DeviceLoader final : public BatchSource {
   void start(std::uint32_t epoch, std::size_t first_step = 0) override;
   std::optional<Batch> next() override;
 
+  // This rank's in that step of an epoch.
+  std::size_t pictures_of(std::size_t step) const {
+    return sampler_.share(step).count;
+  }
   // Goes on after the next `steps`, which somebody else has made.
   void skip(std::size_t steps) { next_step_ += steps; }
 

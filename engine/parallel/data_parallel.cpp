@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "collectives/nccl_communicator.h"
 #include "collectives/staged_communicator.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
@@ -25,6 +26,15 @@ std::string signature(const Module& model) {
 Device device_of(const Module& model) {
   const std::vector<Variable> parameters = model.parameters();
   return parameters.empty() ? Device::kCpu : parameters[0].data().device();
+}
+
+// Of gradients on a GPU; null on the CPU.
+std::unique_ptr<Communicator> make_reducer(Device device,
+                                           Communicator& communicator,
+                                           const DataParallelOptions& options) {
+  if (device == Device::kCpu) return nullptr;
+  return options.nccl ? make_nccl_communicator(communicator)
+                      : make_staged_communicator(communicator);
 }
 
 // From rank 0.
@@ -63,10 +73,8 @@ DataParallel::DataParallel(Module& model, Communicator& communicator,
                            const DataParallelOptions& options)
     : buffers_(model.join_buffers()),
       communicator_(communicator),
-      staged_(device_of(model) == Device::kCuda
-                  ? make_staged_communicator(communicator)
-                  : nullptr),
-      reducer_(staged_ ? *staged_ : communicator),
+      on_gpu_(make_reducer(device_of(model), communicator, options)),
+      reducer_(on_gpu_ ? *on_gpu_ : communicator),
       arena_(model.parameters(),
              {.allocate_gradients =
                   [&](std::size_t bytes) { return reducer_.allocate(bytes); },

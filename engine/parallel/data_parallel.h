@@ -23,6 +23,8 @@ struct DataParallelOptions {
   std::size_t first_bucket_bytes = 1 << 20;
   // ParameterArenaOptions::dtype.
   Dtype dtype = Dtype::kF32;
+  // Gradients on CUDA are summed by NCCL, not by way of the host.
+  bool nccl = false;
 };
 
 // Cuts the arena into buckets of at least the given bytes (the last may be
@@ -43,7 +45,8 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
 // gradients become ready. Knows no thread; overlap is the Communicator's.
 //
 // The model is on the device where it is to be trained; gradients on CUDA are
-// staged through the host (staged_communicator.h).
+// summed by NCCL (nccl_communicator.h), or staged through the host
+// (staged_communicator.h).
 class DataParallel {
  public:
   // Broadcasts rank 0's parameters and buffers, after checking that the ranks
@@ -55,6 +58,8 @@ class DataParallel {
   DataParallel& operator=(const DataParallel&) = delete;
 
   const ParameterArena& arena() const { return arena_; }
+  // What sums the gradients: for arrays on the model's device.
+  Communicator& reducer() const { return reducer_; }
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
   // All of the model's, see Module::join_buffers.
   const Tensor& buffers() const { return buffers_; }
@@ -90,8 +95,8 @@ class DataParallel {
 
   Tensor buffers_;
   Communicator& communicator_;
-  std::unique_ptr<Communicator> staged_;  // null where gradients are on the CPU
-  Communicator& reducer_;                 // of gradients
+  std::unique_ptr<Communicator> on_gpu_;  // null on the CPU
+  Communicator& reducer_;
   ParameterArena arena_;
   std::vector<GradientBucket> buckets_;
   std::vector<std::size_t> bucket_of_slot_;

@@ -14,6 +14,7 @@ struct ComputeOptions {
   Device device = Device::kCpu;
   Dtype dtype = Dtype::kF32;
   bool tf32 = false;  // f32 may be multiplied in TF32
+  bool nccl = false;  // gradients between GPUs by NCCL
   bool graph = true;  // whether a GPU may go through steps by itself
 
   bool operator==(const ComputeOptions&) const = default;

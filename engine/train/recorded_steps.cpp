@@ -28,12 +28,13 @@ RecordedSteps::RecordedSteps(const Parts& parts)
       pinned_(Buffer::allocate_pinned(sizeof(Exchange))) {
   new (pinned_.data()) Exchange();
   const DevicePool::Use use(parts_.pool);
+  parts_.parallel.reducer().agree_on_calls();
   graph_ = cuda::library().record([&] { one_step(); });
 }
 
 void RecordedSteps::one_step() const {
   cuda::Library& gpu = cuda::library();
-  const std::size_t batch_size = parts_.plan.global_batch;
+  constexpr std::size_t kWholeBatch = 0;
   const bool scaled = parts_.compute.dtype == Dtype::kF16;
   cuda::StepState* state = &device()->state;
   gpu.begin_step({.places = parts_.loader.places(),
@@ -43,23 +44,27 @@ void RecordedSteps::one_step() const {
                  state);
   const Tensor& buffers = parts_.parallel.buffers();
   parts_.buffers_before.copy_from(buffers);
-  const Batch batch = parts_.loader.batch_at(&state->place, batch_size);
+  const Batch batch = parts_.loader.batch_at(
+      &state->place, parts_.loader.pictures_of(kWholeBatch));
   parts_.parallel.start_step();
   const Variable logits = parts_.model.forward(Variable(batch.images));
   const CrossEntropyOutput out = cross_entropy(
       logits, batch.labels,
       {.label_smoothing = static_cast<float>(parts_.options.label_smoothing),
-       .global_batch = batch_size,
+       .global_batch = parts_.plan.global_batch,
        .gradient_scale = scaled ? &state->loss_scale.value : nullptr});
   backward(out.loss);
   parts_.parallel.finalize();
-  gpu.judge_step(
-      {.state = state,
-       .result = reinterpret_cast<const CrossEntropyResult*>(out.result.data()),
-       .squares = parts_.parallel.sum_squares().data<double>(),
-       .scaled = scaled,
-       .records = device()->records,
-       .record_count = kMost});
+  auto* result = reinterpret_cast<CrossEntropyResult*>(out.result.data());
+  Communicator& ranks = parts_.parallel.reducer();
+  ranks.all_reduce(&result->loss, 1, Dtype::kF64, ReduceOp::kSum);
+  ranks.all_reduce(&result->correct, 1, Dtype::kI64, ReduceOp::kSum);
+  gpu.judge_step({.state = state,
+                  .result = result,
+                  .squares = parts_.parallel.sum_squares().data<double>(),
+                  .scaled = scaled,
+                  .records = device()->records,
+                  .record_count = kMost});
   parts_.optimizer.step(&state->sgd);
   gpu.restore_if_skipped(state, buffers.bytes() / sizeof(std::uint64_t),
                          parts_.buffers_before.raw(), buffers.raw());

@@ -18,7 +18,8 @@ namespace ringlet {
 // Training steps on a GPU that are recorded once, as a CUDA graph, and launched
 // again for each step: from the gathering of its pictures to the optimizer a
 // step is one call of the host, and what becomes of it the host reads for many
-// steps at once. For one rank, and for whole batches.
+// steps at once. For whole batches, on one rank, or on several that sum their
+// gradients by NCCL, which is recorded too.
 //
 // The same kernels run on the same data as without it: the results are equal to
 // the bit.

@@ -17,8 +17,9 @@ namespace {
 
 constexpr std::size_t kBytesPerMb = 1 << 20;
 
-DataParallelOptions bucket_options(const TrainOptions& options, Dtype dtype) {
-  DataParallelOptions result{.dtype = dtype};
+DataParallelOptions bucket_options(const TrainOptions& options,
+                                   const ComputeOptions& compute) {
+  DataParallelOptions result{.dtype = compute.dtype, .nccl = compute.nccl};
   result.bucket_bytes = static_cast<std::size_t>(
       options.bucket_mb * static_cast<double>(kBytesPerMb));
   return result;
@@ -70,7 +71,7 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       data_(data),
       communicator_(communicator),
       compute_(compute),
-      parallel_(model, communicator, bucket_options(options, compute.dtype)),
+      parallel_(model, communicator, bucket_options(options, compute)),
       sgd_(parallel_.arena(), sgd_options(options)),
       buffers_before_(parallel_.buffers().clone()) {
   if (compute.dtype != Dtype::kF16) return;
@@ -129,8 +130,12 @@ std::vector<StepResult> Trainer::steps(BatchSource& loader,
   std::optional<DevicePool::Use> use;
   if (records_steps()) use.emplace(pool_);
   if (const std::size_t count = recordable_steps(); count > 0) {
-    save_asked_ = requests.save.exchange(false);
-    stop_asked_ = requests.stop;
+    std::array<std::int32_t, 2> asked{requests.save.exchange(false),
+                                      requests.stop};
+    communicator_.all_reduce(asked.data(), asked.size(), Dtype::kI32,
+                             ReduceOp::kSum);
+    save_asked_ = asked[0] > 0;
+    stop_asked_ = asked[1] > 0;
     return recorded_steps(dynamic_cast<DeviceLoader&>(loader), count);
   }
   StepTimer timer;
@@ -144,7 +149,7 @@ std::vector<StepResult> Trainer::steps(BatchSource& loader,
 
 bool Trainer::records_steps() const {
   return compute_.device == Device::kCuda && compute_.graph &&
-         communicator_.size() == 1;
+         (communicator_.size() == 1 || compute_.nccl);
 }
 
 std::size_t Trainer::recordable_steps() const {

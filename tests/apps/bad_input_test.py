@@ -53,9 +53,9 @@ class CommandTest(job.JobTest):
                 ("--schedule linear", "--schedule: linear not in {constant,"
                                       "multistep,cosine,onecycle}"),
                 ("--augment maybe", "--augment: maybe not in {on,off}"),
-                ("--comm nccl", "--comm: nccl not in {solo,auto,mpi,ring,naive,"
+                ("--comm gloo", "--comm: gloo not in {solo,auto,mpi,ring,naive,"
                                 "tree,recursive_doubling,ordered,shared,"
-                                "hierarchical}")):
+                                "hierarchical,nccl}")):
             with self.subTest(arguments):
                 self.assert_refused(
                     rf"ringlet: {re.escape(message)}.*; see ringlet train "
@@ -78,6 +78,8 @@ class CommandTest(job.JobTest):
         self.assert_line(
             "--precision bf16 on the CPU: expected f32, or --device cuda",
             "train", "--precision", "bf16")
+        self.assert_line("--comm nccl on the CPU: expected --device cuda",
+                         "train", "--comm", "nccl")
         self.assert_line(
             "--comm solo is for one rank, but Open MPI started 2: expected "
             "auto, ring or mpi", "train", "--comm", "solo", ranks=2)

@@ -1,3 +1,6 @@
+#include <atomic>
+
+#include "collectives/nccl_communicator.h"
 #include "engine/data/device_loader.h"
 #include "engine/data/synthetic.h"
 #include "engine/optim/sgd.h"
@@ -237,6 +240,41 @@ TEST_CASE("training on the GPU is what it is on the CPU") {
   CHECK(equal >= 2);
 }
 
+#ifdef RINGLET_CUDACPU
+TEST_CASE("NCCL and the way by the host give the same sums") {
+  const Run staged = train({.device = Device::kCuda}, 2);
+  const Run nccl = train({.device = Device::kCuda, .nccl = true}, 2);
+  for (std::size_t i = 0; i < staged.state.size(); ++i) {
+    INFO(staged.state[i].name);
+    CHECK((nccl.state[i].array.values == staged.state[i].array.values));
+  }
+}
+
+TEST_CASE("ranks that have called NCCL differently are told so") {
+  std::atomic<int> told = 0;
+  spawn_ranks(2, [&](Communicator& host) {
+    const auto nccl = make_nccl_communicator(host);
+    const Buffer data = nccl->allocate(4 * sizeof(float));
+    nccl->all_reduce(data.data(), 4, Dtype::kF32, ReduceOp::kSum, 1);
+    nccl->agree_on_calls();
+    const int tag = 2 + host.rank();
+    for (std::size_t i = 2; i < kCallsToCompare; ++i) {
+      nccl->all_reduce(data.data(), 4, Dtype::kF32, ReduceOp::kSum, tag);
+    }
+    try {
+      nccl->all_reduce(data.data(), 4, Dtype::kF32, ReduceOp::kSum, tag);
+    } catch (const MismatchError& error) {
+      const std::string text = error.what();
+      told += text.find(
+                  "rank 0 128 calls, the last all_reduce of 4 f32, sum, "
+                  "bucket 2; rank 1 128 calls, the last all_reduce of 4 "
+                  "f32, sum, bucket 3") != std::string::npos;
+    }
+  });
+  CHECK(told == 2);
+}
+#endif
+
 TEST_CASE("training in half precision is near to that in f32") {
   const Dtype dtype = GENERATE(Dtype::kBF16, Dtype::kF16);
   INFO(name_of(dtype));
@@ -258,12 +296,22 @@ TEST_CASE("a step on the GPU that is not finite is skipped") {
   CHECK(run.steps[2].skipped_so_far == 2);
 }
 
+#ifdef RINGLET_CUDACPU
+constexpr int kNcclRanks = 2;
+#else
+constexpr int kNcclRanks = 1;  // each would want a GPU of its own
+#endif
+
 // In the host's steps or as a graph: the same kernels.
 TEST_CASE("steps that are recorded have the bits of those that are not") {
-  const Dtype dtype = GENERATE(Dtype::kF32, Dtype::kBF16, Dtype::kF16);
   // The rate of 1e30 leaves nothing finite.
-  const double lr = GENERATE(0.02, 1e30);
-  INFO(name_of(dtype) << " " << lr);
+  const auto [dtype, lr, nccl] =
+      GENERATE(table<Dtype, double, bool>({{Dtype::kF32, 0.02, false},
+                                           {Dtype::kBF16, 0.02, true},
+                                           {Dtype::kF16, 1e30, false},
+                                           {Dtype::kF16, 1e30, true}}));
+  const int ranks = nccl ? kNcclRanks : 1;
+  INFO(name_of(dtype) << " " << lr << ", " << ranks << " ranks");
   TrainOptions options = small_options();
   options.steps = 8;
   options.lr = lr;
@@ -271,10 +319,10 @@ TEST_CASE("steps that are recorded have the bits of those that are not") {
   options.milestones = {1};
   options.label_smoothing = 0.1;
   options.checkpoint_steps = 5;
-  ComputeOptions compute{.device = Device::kCuda, .dtype = dtype};
-  const Run recorded = train(compute, 1, options);
+  ComputeOptions compute{.device = Device::kCuda, .dtype = dtype, .nccl = nccl};
+  const Run recorded = train(compute, ranks, options);
   compute.graph = false;
-  const Run single = train(compute, 1, options);
+  const Run single = train(compute, ranks, options);
   REQUIRE(recorded.steps.size() == 8);
   int by_itself = 0;
   for (std::size_t i = 0; i < 8; ++i) {
