@@ -54,10 +54,10 @@ struct Arena {
   }
 };
 
-Arena& arena() {
-  static Arena& arena = *new Arena;  // may be needed at exit
-  return arena;
-}
+// Made before any thread, since ThreadSanitizer does not see what this file does
+// at first use; never destroyed, since it may be needed at exit.
+Arena& g_arena = *new Arena;
+Arena& arena() { return g_arena; }
 
 }  // namespace
 

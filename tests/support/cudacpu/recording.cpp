@@ -17,10 +17,9 @@ struct Pinned {
   std::map<const std::byte*, std::size_t> sizes;
 };
 
-Pinned& pinned() {
-  static Pinned& pinned = *new Pinned;  // may be needed at exit
-  return pinned;
-}
+// Made and kept like the device's memory.
+Pinned& g_pinned = *new Pinned;
+Pinned& pinned() { return g_pinned; }
 
 }  // namespace
 
