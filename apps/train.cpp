@@ -9,12 +9,12 @@
 
 #include "apps/commands.h"
 #include "apps/signals.h"
+#include "apps/train_device.h"
 #include "apps/train_options.h"
 #include "apps/train_trace.h"
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
-#include "collectives/nccl_communicator.h"
 #include "engine/data/cifar10.h"
 #include "engine/data/synthetic.h"
 #include "engine/io/weights.h"
@@ -74,34 +74,6 @@ std::string default_folder(const TrainOptions& options) {
                      data_name(options.data), fmt::localtime(now));
 }
 
-void check_nccl(const ComputeOptions& compute) {
-  if (compute.device == Device::kCpu) {
-    throw Error("--comm nccl on the CPU: expected --device cuda");
-  }
-  if (const std::string why_not = why_no_nccl(); !why_not.empty()) {
-    throw Error("--comm nccl: " + why_not + "; expected auto");
-  }
-}
-
-// Whether the ranks sum their gradients by NCCL: if they are asked to, and by
-// themselves where each of several has a GPU of its own.
-bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
-                Communicator& communicator) {
-  if (options.comm == "nccl") return true;
-  const bool able = options.comm.empty() && communicator.size() > 1 &&
-                    compute.device == Device::kCuda && why_no_nccl().empty() &&
-                    launch_info().local_size <= cuda::library().gpu_count();
-  std::int32_t all = able;
-  communicator.all_reduce(&all, 1, Dtype::kI32, ReduceOp::kMin);
-  return all == 1;
-}
-
-// The ranks of a host take its GPUs in turn.
-void use_own_gpu() {
-  const auto gpus = static_cast<int>(cuda::library().gpu_count());
-  cuda::library().use_gpu(launch_info().local_rank % gpus);
-}
-
 std::unique_ptr<ResNet> make_model(const TrainOptions& options,
                                    std::size_t classes) {
   auto model = make_resnet(
@@ -150,10 +122,10 @@ Setup::Setup(const TrainOptions& options,
                                             : options.out);
     }
   });
-  compute.nccl = takes_nccl(options, compute, communicator);
   require_equal(
       communicator, "the device",
       fmt::format("{} {}", name_of(compute.device), precision_name(compute)));
+  compute.nccl = takes_nccl(options, compute, communicator);
   agree(communicator, [&] {
     data = load_data(options.data);
     plan = make_plan(options, data.train.count(), ranks);
@@ -288,33 +260,17 @@ void print_start(const TrainOptions& options, const Setup& setup,
       parallel.reducer().name(), parallel.buckets().size(), options.bucket_mb);
 }
 
-// Why this rank may be slow; "" where nothing speaks for it.
-std::string thread_warning(const LaunchInfo& self, int threads) {
-  if (self.local_size * threads > host_cores()) {
-    return fmt::format(
-        "{} ranks x {} threads on the {} cores of {} slow each other down: "
-        "take fewer --threads or ranks",
-        self.local_size, threads, host_cores(), host_info().hostname);
-  }
-  if (threads > allowed_core_count()) {
-    return fmt::format(
-        "rank {} has {} threads for {} core(s): the launcher binds it; "
-        "mpirun --bind-to none does not",
-        self.rank, threads, allowed_core_count());
-  }
-  return "";
-}
-
-void print_ranks(Communicator& communicator, int threads) {
+void print_ranks(Communicator& communicator, const ComputeOptions& compute,
+                 int threads) {
   const LaunchInfo self = launch_info();
   const std::vector<std::string> ranks = gather_text(
       communicator,
       fmt::format("rank {:<4} {}, {} kernel thread(s), may run on core(s) {} "
-                  "of {}",
+                  "of {}{}",
                   self.rank, host_info().hostname, threads, allowed_cores(),
-                  host_cores()));
+                  host_cores(), gpu_of(self, compute)));
   const std::vector<std::string> warnings =
-      gather_text(communicator, thread_warning(self, threads));
+      gather_text(communicator, warning_of(self, compute, threads));
   if (self.rank > 0) return;
   fmt::print("{}\n", fmt::join(ranks, "\n"));
   for (const std::string& warning :
@@ -376,7 +332,8 @@ int train_command(int argc, char** argv) {
                                   {.ringlet = RINGLET_VERSION,
                                    .compiler = __VERSION__,
                                    .onednn = backend_version(),
-                                   .mpi = mpi_version()},
+                                   .mpi = mpi_version(),
+                                   .gpu = gpu_name(setup.compute)},
                                   host_info());
     log.emplace(*setup.directory, options, setup.plan, setup.columns,
                 std::cout);
@@ -401,7 +358,7 @@ int train_command(int argc, char** argv) {
       log->evaluating(done, count);
     };
   }
-  print_ranks(*communicator, threads);
+  print_ranks(*communicator, setup.compute, threads);
   const bool finished = trainer.run(observer, requests);
 
   agree(*communicator, [&] {

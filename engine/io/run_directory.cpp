@@ -161,16 +161,17 @@ void RunDirectory::refuse_other_run() const {
 void RunDirectory::write_config(const nlohmann::ordered_json& options,
                                 const Versions& versions,
                                 const HostInfo& host) const {
-  const nlohmann::ordered_json document = {{"options", options},
-                                           {"versions",
-                                            {{"ringlet", versions.ringlet},
-                                             {"compiler", versions.compiler},
-                                             {"onednn", versions.onednn},
-                                             {"mpi", versions.mpi}}},
-                                           {"host",
-                                            {{"hostname", host.hostname},
-                                             {"cpu_model", host.cpu_model},
-                                             {"cores", host.cores}}}};
+  nlohmann::ordered_json document = {{"options", options},
+                                     {"versions",
+                                      {{"ringlet", versions.ringlet},
+                                       {"compiler", versions.compiler},
+                                       {"onednn", versions.onednn},
+                                       {"mpi", versions.mpi}}},
+                                     {"host",
+                                      {{"hostname", host.hostname},
+                                       {"cpu_model", host.cpu_model},
+                                       {"cores", host.cores}}}};
+  if (!versions.gpu.empty()) document["versions"]["gpu"] = versions.gpu;
   const std::string text =
       document.dump(kIndent, ' ', false,
                     nlohmann::ordered_json::error_handler_t::replace) +

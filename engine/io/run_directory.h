@@ -22,6 +22,7 @@ struct Versions {
   std::string compiler;
   std::string onednn;
   std::string mpi;
+  std::string gpu = {};  // and what drives it; empty: none was used
 };
 
 // A file that one process at a time can hold: who, stands in it. The kernel

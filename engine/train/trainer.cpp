@@ -99,6 +99,8 @@ bool Trainer::run(const TrainObserver& observer, TrainRequests& requests) {
        .workers = options_.workers,
        .device = compute_.device,
        .dtype = compute_.dtype});
+  // They are for this loader.
+  recorded_ = nullptr;
   model_.train();
   while (position_.steps_done < plan_.total_steps) {
     if (!run_epoch(*loader, observer, requests)) return false;

@@ -1,0 +1,75 @@
+#include "apps/train_device.h"
+
+#include <fmt/format.h>
+
+#include "collectives/mpi_scope.h"
+#include "collectives/nccl_communicator.h"
+#include "engine/io/run_directory.h"
+#include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/error.h"
+#include "kernels/runtime/threads.h"
+
+namespace ringlet {
+
+void check_nccl(const ComputeOptions& compute) {
+  if (compute.device == Device::kCpu) {
+    throw Error("--comm nccl on the CPU: expected --device cuda");
+  }
+  if (const std::string why_not = why_no_nccl(); !why_not.empty()) {
+    throw Error("--comm nccl: " + why_not + "; expected auto");
+  }
+}
+
+bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
+                Communicator& communicator) {
+  if (options.comm == "nccl") return true;
+  if (compute.device == Device::kCpu || communicator.size() == 1) return false;
+  const bool able = options.comm.empty() && why_no_nccl().empty() &&
+                    launch_info().local_size <= cuda::library().gpu_count();
+  std::int32_t all = able;
+  communicator.all_reduce(&all, 1, Dtype::kI32, ReduceOp::kMin);
+  return all == 1;
+}
+
+void use_own_gpu() {
+  const auto gpus = static_cast<int>(cuda::library().gpu_count());
+  cuda::library().use_gpu(launch_info().local_rank % gpus);
+}
+
+std::string gpu_name(const ComputeOptions& compute) {
+  if (compute.device == Device::kCpu) return "";
+  return cuda::library().describe();
+}
+
+std::string gpu_of(const LaunchInfo& self, const ComputeOptions& compute) {
+  if (compute.device == Device::kCpu) return "";
+  cuda::Library& gpu = cuda::library();
+  return fmt::format(", GPU {} of {}: {}", self.local_rank % gpu.gpu_count(),
+                     gpu.gpu_count(), gpu.describe());
+}
+
+std::string warning_of(const LaunchInfo& self, const ComputeOptions& compute,
+                       int threads) {
+  if (compute.device == Device::kCuda &&
+      self.local_size > cuda::library().gpu_count()) {
+    return fmt::format(
+        "{} ranks share {} GPU(s) on {} and take turns: one rank for each is "
+        "faster",
+        self.local_size, cuda::library().gpu_count(), host_info().hostname);
+  }
+  if (self.local_size * threads > host_cores()) {
+    return fmt::format(
+        "{} ranks x {} threads on the {} cores of {} slow each other down: "
+        "take fewer --threads or ranks",
+        self.local_size, threads, host_cores(), host_info().hostname);
+  }
+  if (threads > allowed_core_count()) {
+    return fmt::format(
+        "rank {} has {} threads for {} core(s): the launcher binds it; "
+        "mpirun --bind-to none does not",
+        self.rank, threads, allowed_core_count());
+  }
+  return "";
+}
+
+}  // namespace ringlet

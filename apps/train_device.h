@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+
+#include "collectives/communicator.h"
+#include "collectives/launch.h"
+#include "engine/train/compute.h"
+#include "engine/train/options.h"
+
+// Which GPU a rank of `ringlet train` takes, and what it says of it.
+namespace ringlet {
+
+// Throws an Error where --comm nccl cannot be.
+void check_nccl(const ComputeOptions& compute);
+
+// Whether the ranks sum their gradients by NCCL: if they are asked to, and by
+// themselves where each of several has a GPU of its own. Collective.
+bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
+                Communicator& communicator);
+
+// The ranks of a host take its GPUs in turn.
+void use_own_gpu();
+
+// "NVIDIA H200, driver 13.0, CUDA 13.0, cuDNN 9.19.0"; "" on the CPU.
+std::string gpu_name(const ComputeOptions& compute);
+
+// Behind a rank's line: ", GPU 0 of 1: ..."; "" on the CPU.
+std::string gpu_of(const LaunchInfo& self, const ComputeOptions& compute);
+
+// Why this rank may be slow; "" where nothing speaks for it.
+std::string warning_of(const LaunchInfo& self, const ComputeOptions& compute,
+                       int threads);
+
+}  // namespace ringlet
