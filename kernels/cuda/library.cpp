@@ -135,6 +135,7 @@ class CudaLibrary final : public Library {
     } catch (...) {
       static_cast<void>(cudaStreamEndCapture(cuda::stream(), &graph));
       if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+      static_cast<void>(cudaGetLastError());  // or the next launch finds it
       throw;
     }
     RINGLET_CUDA(cudaStreamEndCapture(cuda::stream(), &graph));

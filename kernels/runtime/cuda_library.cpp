@@ -25,8 +25,8 @@ Loaded load() {
   const auto exists = [](const char* device) {
     return access(device, F_OK) == 0;
   };
-  if (!exists("/dev/nvidiactl") && !exists("/dev/nvgpu") &&
-      !exists("/dev/dxg")) {
+  if (!exists("/dev/nvidiactl") && !exists("/dev/nvidia0") &&
+      !exists("/dev/nvgpu") && !exists("/dev/dxg")) {
     return {nullptr, "no NVIDIA driver is loaded (no /dev/nvidiactl)"};
   }
   // Stays loaded: at the end of the program threads may still use it.
