@@ -1,6 +1,5 @@
 #include "collectives/nccl_communicator.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -9,6 +8,7 @@
 
 #include "collectives/nccl_library.h"
 #include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/plugin.h"
 
 // As in kernels/runtime/cuda_library.cpp: a program may bring its own.
 extern "C" __attribute__((weak)) ringlet::NcclLibrary* ringlet_nccl_library();
@@ -16,31 +16,21 @@ extern "C" __attribute__((weak)) ringlet::NcclLibrary* ringlet_nccl_library();
 namespace ringlet {
 namespace {
 
-struct Loaded {
-  NcclLibrary* library = nullptr;
-  std::string why_not;
-};
-
-Loaded load() {
+Plugin load() {
   if (ringlet_nccl_library != nullptr) return {ringlet_nccl_library(), ""};
   const std::string file = RINGLET_NCCL_LIBRARY;
   if (file.empty()) return {nullptr, "Ringlet was built without NCCL"};
-  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (handle == nullptr) return {nullptr, dlerror()};
-  void* function = dlsym(handle, "ringlet_nccl_library");
-  if (function == nullptr) return {nullptr, dlerror()};
-  return {reinterpret_cast<NcclLibrary* (*)()>(function)(), ""};
+  return load_plugin(file.c_str(), "ringlet_nccl_library");
 }
 
-const Loaded& loaded() {
-  static const Loaded result = load();
+const Plugin& plugin() {
+  static const Plugin result = load();
   return result;
 }
 
 NcclLibrary& library() {
-  const std::string why_not = why_no_nccl();
-  if (!why_not.empty()) throw Error("no NCCL: " + why_not);
-  return *loaded().library;
+  if (plugin().table == nullptr) throw Error("no NCCL: " + plugin().why_not);
+  return *static_cast<NcclLibrary*>(plugin().table);
 }
 
 // What a rank has called so far.
@@ -120,7 +110,7 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
-std::string why_no_nccl() { return loaded().why_not; }
+std::string why_no_nccl() { return plugin().why_not; }
 
 std::string nccl_version() { return library().version(); }
 

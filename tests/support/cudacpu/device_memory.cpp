@@ -54,8 +54,8 @@ struct Arena {
   }
 };
 
-// Made before any thread, since ThreadSanitizer does not see what this file does
-// at first use; never destroyed, since it may be needed at exit.
+// Made before any thread, since ThreadSanitizer does not see what this file
+// does at first use; never destroyed, since it may be needed at exit.
 Arena& g_arena = *new Arena;
 Arena& arena() { return g_arena; }
 
