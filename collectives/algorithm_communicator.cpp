@@ -3,10 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "collectives/barrier.h"
+#include "collectives/gpu_transport.h"
 #include "collectives/hierarchical_collectives.h"
 #include "collectives/journal.h"
 #include "collectives/ordered.h"
@@ -30,137 +31,183 @@ class AlgorithmCollectives final : public HostCollectives {
                        const CommunicatorOptions& options,
                        std::shared_ptr<Ledger> ledger)
       : algorithm_(std::move(algorithm)),
+        options_(options),
         transport_(std::move(transport)),
-        journal_(*transport_, options.recorder, std::move(ledger)),
-        scratch_(options.slice_bytes, options.window,
-                 algorithm_ == kOrdered ? ordered_slots(size()) : 0) {}
+        gpu_transport_(*transport_),
+        host_{{*transport_, options.recorder, std::move(ledger)},
+              {options.slice_bytes, options.window, more_slots()}} {}
 
   std::string name() const override { return algorithm_; }
   int rank() const override { return transport_->rank(); }
   int size() const override { return transport_->size(); }
 
+  bool takes(Device) const override { return true; }
   void run(const Collective& call) override {
-    journal_.begin_call(call);
-    carry_out(call);
-    journal_.end_call();
+    Means& means = call.device == Device::kCpu ? host_ : means_on_gpu();
+    means.journal.begin_call(call);
+    carry_out(call, means);
+    means.journal.end_call();
   }
+  void finish() override { gpu_transport_.close(); }
 
   bool cancel() noexcept override {
     transport_->cancel();
     return true;
   }
-  void set_urgent(bool urgent) override { transport_->set_urgent(urgent); }
-  int waiting_for() const override { return transport_->waiting_for(); }
+  void set_urgent(bool urgent) override {
+    transport_->set_urgent(urgent);
+    gpu_transport_.set_urgent(urgent);
+  }
+  int waiting_for() const override {
+    const int peer = gpu_transport_.waiting_for();
+    return peer != kNobody ? peer : transport_->waiting_for();
+  }
 
-  Ledger* ledger() override { return &journal_.ledger(); }
-  Recorder* recorder() override { return journal_.recorder(); }
+  Ledger* ledger() override { return &host_.journal.ledger(); }
+  Recorder* recorder() override { return host_.journal.recorder(); }
   std::optional<ClockReading> measure_clock() override {
     return ringlet::measure_clock(*transport_);
   }
 
  private:
-  void carry_out(const Collective& call) {
+  // What calls on one device are carried out with.
+  struct Means {
+    Journal journal;
+    Scratch scratch;
+    Buffer copy = {};  // of an input; grows to the largest
+
+    Device device() const { return scratch.device(); }
+  };
+
+  std::size_t more_slots() const {
+    return algorithm_ == kOrdered ? ordered_slots(size()) : 0;
+  }
+
+  // Made at the first call, to which all ranks come.
+  Means& means_on_gpu() {
+    if (!gpu_) {
+      gpu_transport_.connect(options_.slice_bytes, options_.ipc);
+      gpu_.emplace(Means{
+          {gpu_transport_, options_.recorder, host_.journal.shared_ledger()},
+          {options_.slice_bytes, std::max(options_.window, kGpuWindow),
+           more_slots(), Device::kCuda}});
+    }
+    return *gpu_;
+  }
+
+  void carry_out(const Collective& call, Means& means) {
     switch (call.kind) {
       case CollectiveKind::kAllReduce:
-        return all_reduce(call);
+        return all_reduce(call, means);
       case CollectiveKind::kReduceScatter:
-        return reduce_scatter(call);
+        return reduce_scatter(call, means);
       case CollectiveKind::kAllGather:
-        return all_gather(call);
+        return all_gather(call, means);
       case CollectiveKind::kReduce:
-        return reduce_to_root(call);
+        return reduce_to_root(call, means);
       case CollectiveKind::kBroadcast:
-        return broadcast(call);
+        return broadcast(call, means);
       case CollectiveKind::kBarrier:
-        return dissemination_barrier(journal_);
+        return dissemination_barrier(means.journal);
     }
   }
 
-  std::size_t slice_elements(const Collective& call) const {
-    return scratch_.slice_bytes / size_of(call.dtype);
+  static std::size_t slice_elements(const Collective& call,
+                                    const Means& means) {
+    return means.scratch.slice_bytes / size_of(call.dtype);
   }
 
-  void run_on(const Schedule& schedule, void* data, const Collective& call) {
-    run_schedule(schedule, journal_, data, call.dtype, call.op, scratch_);
+  static void run_on(const Schedule& schedule, void* data,
+                     const Collective& call, Means& means) {
+    run_schedule(schedule, means.journal, data, call.dtype, call.op,
+                 means.scratch);
   }
 
   void divide_if_average(void* data, std::size_t count,
                          const Collective& call) const {
     if (call.op == ReduceOp::kAvg) {
-      scale(data, count, call.dtype, 1.0 / size());
+      scale(call.device, data, count, call.dtype, 1.0 / size());
     }
   }
 
-  void all_reduce(const Collective& call) {
-    copy(call.output, call.input, call.count, call.dtype);
+  void all_reduce(const Collective& call, Means& means) {
+    copy(call.output, call.input, call.count, call);
     if (algorithm_ == kOrdered) {
-      ordered_all_reduce(journal_, call.output, call.count, call.dtype, call.op,
-                         scratch_);
+      ordered_all_reduce(means.journal, call.output, call.count, call.dtype,
+                         call.op, means.scratch);
     } else {
       run_on(*make_schedule(algorithm_, rank(), size(), call.count,
-                            slice_elements(call)),
-             call.output, call);
+                            slice_elements(call, means)),
+             call.output, call, means);
     }
     divide_if_average(call.output, call.count, call);
   }
 
   // The ring adds in place, so an input that must stay is copied first.
-  void reduce_scatter(const Collective& call) {
+  void reduce_scatter(const Collective& call, Means& means) {
     const std::size_t bytes = call.count * size_of(call.dtype);
     const std::size_t total = call.count * static_cast<std::size_t>(size());
     const std::size_t own = static_cast<std::size_t>(rank()) * bytes;
     const auto* input = static_cast<const std::byte*>(call.input);
     const bool in_place = input + own == call.output;
-    if (!in_place && copy_.bytes() < total * size_of(call.dtype)) {
-      copy_ = Buffer::allocate(total * size_of(call.dtype));
+    if (!in_place && means.copy.bytes() < total * size_of(call.dtype)) {
+      synchronize(means.device());  // with what still uses the former one
+      means.copy =
+          Buffer::allocate(total * size_of(call.dtype), means.device());
     }
-    std::byte* data =
-        in_place ? static_cast<std::byte*>(call.output) - own : copy_.data();
-    copy(data, input, total, call.dtype);
-    const RingSchedule schedule(rank(), size(), total, slice_elements(call),
+    std::byte* data = in_place ? static_cast<std::byte*>(call.output) - own
+                               : means.copy.data();
+    copy(data, input, total, call);
+    const RingSchedule schedule(rank(), size(), total,
+                                slice_elements(call, means),
                                 RingSchedule::Part::kReduceScatter);
-    run_on(schedule, data, call);
-    copy(call.output, data + own, call.count, call.dtype);
+    run_on(schedule, data, call, means);
+    copy(call.output, data + own, call.count, call);
     divide_if_average(call.output, call.count, call);
   }
 
-  void all_gather(const Collective& call) {
+  void all_gather(const Collective& call, Means& means) {
     const std::size_t bytes = call.count * size_of(call.dtype);
     copy(static_cast<std::byte*>(call.output) +
              static_cast<std::size_t>(rank()) * bytes,
-         call.input, call.count, call.dtype);
+         call.input, call.count, call);
     const RingSchedule schedule(
         rank(), size(), call.count * static_cast<std::size_t>(size()),
-        slice_elements(call), RingSchedule::Part::kAllGather);
-    run_on(schedule, call.output, call);
+        slice_elements(call, means), RingSchedule::Part::kAllGather);
+    run_on(schedule, call.output, call, means);
   }
 
-  void reduce_to_root(const Collective& call) {
+  void reduce_to_root(const Collective& call, Means& means) {
     const TreeSchedule schedule(rank(), size(), call.count,
-                                slice_elements(call),
+                                slice_elements(call, means),
                                 TreeSchedule::Part::kReduce, call.root);
-    run_on(schedule, call.output, call);
+    run_on(schedule, call.output, call, means);
     if (rank() == call.root) divide_if_average(call.output, call.count, call);
   }
 
-  void broadcast(const Collective& call) {
+  void broadcast(const Collective& call, Means& means) {
     const TreeSchedule schedule(rank(), size(), call.count,
-                                slice_elements(call),
+                                slice_elements(call, means),
                                 TreeSchedule::Part::kBroadcast, call.root);
-    run_on(schedule, call.output, call);
+    run_on(schedule, call.output, call, means);
   }
 
   static void copy(void* target, const void* source, std::size_t count,
-                   Dtype dtype) {
-    if (target == source || count == 0) return;
-    std::memcpy(target, source, count * size_of(dtype));
+                   const Collective& call) {
+    if (target == source) return;
+    copy_memory(target, call.device, source, call.device,
+                count * size_of(call.dtype));
   }
 
+  // One slice comes from the GPU, one is on its way, and one is added.
+  static constexpr std::size_t kGpuWindow = 3;
+
   std::string algorithm_;
+  CommunicatorOptions options_;
   std::unique_ptr<Transport> transport_;
-  Journal journal_;
-  Scratch scratch_;
-  Buffer copy_;  // of an input; grows to the largest
+  GpuTransport gpu_transport_;
+  Means host_;
+  std::optional<Means> gpu_;  // none before the first call
 };
 
 void check(const std::string& algorithm, const CommunicatorOptions& options) {

@@ -41,12 +41,16 @@ class AutoCollectives final : public HostCollectives {
   int rank() const override { return mpi_->rank(); }
   int size() const override { return mpi_->size(); }
 
+  // Arrays on a GPU go round our ring.
+  bool takes(Device) const override { return true; }
   void run(const Collective& call) override {
     HostCollectives& chosen = back_end_for(call);
     under_way_ = &chosen;
     if (cancelled_) throw Cancelled("gave up waiting for another rank");
     chosen.run(call);
   }
+
+  void finish() override { overlapped_->finish(); }
 
   // What MPI does cannot be cancelled.
   bool cancel() noexcept override {
@@ -117,6 +121,7 @@ class AutoCollectives final : public HostCollectives {
   }
 
   HostCollectives& back_end_for(const Collective& call) const {
+    if (call.device == Device::kCuda) return *overlapped_;
     if (call.kind != CollectiveKind::kAllReduce) {
       return shared_ ? *shared_ : *mpi_;
     }

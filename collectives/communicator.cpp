@@ -41,6 +41,7 @@ std::string describe(const Collective& call) {
     default:
       break;
   }
+  if (call.device == Device::kCuda) text += ", on a GPU";
   if (call.tag >= 0) text += fmt::format(", bucket {}", call.tag);
   return text;
 }

@@ -12,6 +12,7 @@
 #include "collectives/clock.h"
 #include "kernels/reduce.h"
 #include "kernels/runtime/buffer.h"
+#include "kernels/runtime/device.h"
 #include "kernels/runtime/dtype.h"
 #include "kernels/runtime/error.h"
 
@@ -73,6 +74,7 @@ struct Collective {
   int root = 0;
   int tag = -1;             // the caller's word for it in a trace: which bucket
   bool overlapped = false;  // set by start: the caller goes on meanwhile
+  Device device = Device::kCpu;  // where the arrays lie
 };
 
 // "all_reduce of 1000 f32, sum, bucket 2".
@@ -88,8 +90,8 @@ class MismatchError : public Error {
 // Moves bytes between the ranks of one job; knows no tensor and no gradient.
 //
 // Every rank calls the same operations in the same order with the same counts.
-// A Communicator is used by one thread at a time. Data lie in host memory;
-// counts go from 0 to beyond 2^31 bytes. A world of one is no special case.
+// A Communicator is used by one thread at a time. Data lie in host memory (for
+// a GPU's see gpu_communicator.h); counts go from 0 to beyond 2^31 bytes. A world of one is no special case.
 // Errors of the layers below are thrown as ringlet::Error; every later call
 // then throws too. Of two communicators over MPI in one process, only one may
 // have work in flight.
@@ -166,6 +168,11 @@ class Communicator {
   // Collective, with the same or different sizes.
   virtual Buffer allocate(std::size_t bytes) { return Buffer::allocate(bytes); }
 
+  // Whether arrays may lie there. On kCuda a call comes after all that the
+  // calling thread has enqueued, and what that thread enqueues after run(), or
+  // after wait(), finds the result; the host does not wait for it.
+  virtual bool takes(Device device) const { return device == Device::kCpu; }
+
   // What this rank has sent and received since it was made or cleared, by phase
   // (ledger.h); nullptr where others move the bytes (mpi), of auto what is
   // ours. While no work is in flight.
@@ -239,6 +246,9 @@ struct CommunicatorOptions {
   std::string algorithm_table = {};
   // Whether "auto" uses memory that the ranks of a host share.
   bool share_memory = true;
+  // Whether our algorithms copy between the GPUs of a host directly, by CUDA
+  // IPC, where that can be; else by way of pinned host memory.
+  bool ipc = true;
   // For "shared", where threads are ranks: what they share. Null: memory of its
   // own; the communicators over MPI of one process have theirs in common, so
   // that one's arrays are good for all.

@@ -18,6 +18,7 @@ class ForwardingCollectives : public HostCollectives {
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
   void run(const Collective& call) override { inner_->run(call); }
+  bool takes(Device device) const override { return inner_->takes(device); }
   void finish() override { inner_->finish(); }
   Buffer allocate(std::size_t bytes) override {
     return inner_->allocate(bytes);

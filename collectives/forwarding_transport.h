@@ -27,6 +27,7 @@ class ForwardingTransport : public Transport {
   }
   void wait(Request& request) override { inner_->wait(request); }
   void cancel() noexcept override { inner_->cancel(); }
+  bool is_cancelled() const noexcept override { return inner_->is_cancelled(); }
   void set_urgent(bool urgent) override { inner_->set_urgent(urgent); }
   int waiting_for() const override { return inner_->waiting_for(); }
   void reduced(std::size_t bytes) override { inner_->reduced(bytes); }

@@ -1,5 +1,7 @@
 #include "collectives/host_communicator.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "collectives/ledger.h"
@@ -33,7 +35,10 @@ HostCommunicator::~HostCommunicator() {
 // that it is alone with it.
 void HostCommunicator::finish() noexcept {
   try {
-    progress_.run([&] { collectives_->finish(); });
+    progress_.run([&] {
+      if (gpu_) gpu_->synchronize();
+      collectives_->finish();
+    });
   } catch (const std::exception&) {
   }
 }
@@ -54,17 +59,41 @@ Buffer HostCommunicator::allocate(std::size_t bytes) {
   return allocated_.back();
 }
 
-void HostCommunicator::run(const Collective& call) {
+void HostCommunicator::check(const Collective& call) const {
   check_call(call, size());
+  if (takes(call.device)) return;
+  throw Error(fmt::format("{} takes no arrays on a GPU: {}", name(),
+                          describe(call)));
+}
+
+std::shared_ptr<GpuOrder> HostCommunicator::order_on_gpu() {
+  if (!gpu_) gpu_ = std::make_shared<GpuOrder>();
+  return gpu_;
+}
+
+void HostCommunicator::run(const Collective& call) {
+  check(call);
+  if (call.device == Device::kCuda) {
+    GpuOrder::Call ordered(order_on_gpu());
+    progress_.run([&] { ordered.run([&] { collectives_->run(call); }); });
+    return ordered.enqueue_wait();
+  }
   progress_.run([&] { collectives_->run(call); });
 }
 
 Work HostCommunicator::start(const Collective& call) {
-  check_call(call, size());
+  check(call);
   Collective started = call;
   started.overlapped = true;
-  return progress_.submit(
-      [started, back_end = collectives_.get()] { back_end->run(started); });
+  HostCollectives* back_end = collectives_.get();
+  if (call.device == Device::kCuda) {
+    const auto ordered = std::make_shared<GpuOrder::Call>(order_on_gpu());
+    return after(progress_.submit([=] {
+      ordered->run([&] { back_end->run(started); });
+    }),
+                 ordered);
+  }
+  return progress_.submit([=] { back_end->run(started); });
 }
 
 void HostCommunicator::clear_ledger() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/gpu_order.h"
 #include "collectives/progress_thread.h"
 #include "collectives/transport.h"
 #include "collectives/unwinding.h"
@@ -23,7 +24,10 @@ class HostCollectives {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // A call that check_call has let pass.
+  // As the Communicator's.
+  virtual bool takes(Device device) const { return device == Device::kCpu; }
+  // A call that check_call has let pass; on kCuda, what the calling thread has
+  // to enqueue for it.
   virtual void run(const Collective& call) = 0;
   // No call follows; collective. Not called where an exception unwinds.
   virtual void finish() {}
@@ -69,6 +73,9 @@ class HostCommunicator final : public Communicator {
   int rank() const override { return collectives_->rank(); }
   int size() const override { return collectives_->size(); }
 
+  bool takes(Device device) const override {
+    return collectives_->takes(device);
+  }
   void run(const Collective& call) override;
   Work start(const Collective& call) override;
 
@@ -83,10 +90,13 @@ class HostCommunicator final : public Communicator {
   std::optional<ClockReading> measure_clock() override;
 
  private:
+  void check(const Collective& call) const;
+  std::shared_ptr<GpuOrder> order_on_gpu();
   void finish() noexcept;
 
   std::vector<Buffer> allocated_;  // outlive what is in flight
   std::unique_ptr<HostCollectives> collectives_;
+  std::shared_ptr<GpuOrder> gpu_;  // null until there is a call on one
   ProgressThread progress_;
   Unwinding unwinding_;
 };

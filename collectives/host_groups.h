@@ -32,6 +32,7 @@ class SubsetTransport final : public Transport {
   }
   void wait(Request& request) override { all_->wait(request); }
   void cancel() noexcept override { all_->cancel(); }
+  bool is_cancelled() const noexcept override { return all_->is_cancelled(); }
   void set_urgent(bool urgent) override { all_->set_urgent(urgent); }
   // As the other counts.
   int waiting_for() const override { return all_->waiting_for(); }

@@ -48,6 +48,7 @@ class Journal {
   Transport& transport() const { return transport_; }
   Recorder* recorder() const { return recorder_.get(); }
   Ledger& ledger() { return *ledger_; }
+  const std::shared_ptr<Ledger>& shared_ledger() const { return ledger_; }
 
   // All that follows is part of this call; whether it is recorded is decided
   // here, for all of it.

@@ -120,6 +120,7 @@ class MpiTransport final : public Transport {
   }
 
   void cancel() noexcept override { cancelled_ = true; }
+  bool is_cancelled() const noexcept override { return cancelled_; }
   void set_urgent(bool urgent) override { urgent_ = urgent; }
   int waiting_for() const override { return waiting_for_; }
 

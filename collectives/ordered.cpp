@@ -141,7 +141,8 @@ class OrderedReduceScatter {
       const std::size_t distance = (rank_ + ranks_ - from) % ranks_;
       operands[from] = distance == 0 ? at(mine) : slot(slice, distance - 1);
     }
-    reduce_tree(at(mine), operands.data(), ranks_, mine.count, dtype_, op_);
+    reduce_tree(scratch_.device(), at(mine), operands.data(), ranks_,
+                mine.count, dtype_, op_);
   }
 
   Journal& journal_;

@@ -1,6 +1,5 @@
 #include "collectives/run_schedule.h"
 
-#include <cstring>
 #include <deque>
 
 namespace ringlet {
@@ -63,11 +62,12 @@ void run_schedule(const Schedule& schedule, Journal& journal, void* data,
   };
 
   const auto combine = [&](std::size_t i, Range range, Arrival arrival) {
+    const Device device = scratch.device();
     if (arrival == Arrival::kSecondOperand) {
-      reduce(at(range), slot(i), range.count, dtype, op);
+      reduce(device, at(range), slot(i), range.count, dtype, op);
     } else {
-      reduce(slot(i), at(range), range.count, dtype, op);
-      std::memcpy(at(range), slot(i), range.count * width);
+      reduce(device, slot(i), at(range), range.count, dtype, op);
+      copy_memory(at(range), device, slot(i), device, range.count * width);
     }
   };
 

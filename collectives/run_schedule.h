@@ -19,10 +19,14 @@ struct Scratch {
   static constexpr std::size_t kLargestElement = 8;
 
   Scratch(std::size_t slice, std::size_t slices_in_flight,
-          std::size_t slots = 0)
+          std::size_t slots = 0, Device device = Device::kCpu)
       : slice_bytes(slice / kLargestElement * kLargestElement),
         window(slices_in_flight),
-        memory(Buffer::allocate(slice_bytes * std::max(window, slots))) {}
+        memory(
+            Buffer::allocate(slice_bytes * std::max(window, slots), device)) {}
+
+  // Where the schedules' data lie too.
+  Device device() const { return memory.device(); }
 
   std::size_t slice_bytes;  // whole elements; at least one
   std::size_t window;       // at least 1

@@ -183,6 +183,7 @@ class ShapedTransport final : public Transport {
     cancelled_ = true;
     inner_->cancel();
   }
+  bool is_cancelled() const noexcept override { return cancelled_; }
   void set_urgent(bool urgent) override {
     urgent_ = urgent;
     inner_->set_urgent(urgent);

@@ -22,7 +22,7 @@ struct alignas(64) SharedBoard::Line {
   std::atomic<std::uint64_t> sequence;  // written last
   std::uint64_t count;
   std::int32_t root, tag;
-  std::uint8_t kind, dtype, op;
+  std::uint8_t kind, dtype, op, device;
   // Places, or what a few elements need: they travel in the same cache line.
   alignas(8) std::byte data[32];
 
@@ -33,6 +33,7 @@ struct alignas(64) SharedBoard::Line {
     kind = static_cast<std::uint8_t>(call.kind);
     dtype = static_cast<std::uint8_t>(call.dtype);
     op = static_cast<std::uint8_t>(call.op);
+    device = static_cast<std::uint8_t>(call.device);
   }
   Collective call() const {
     return {.kind = static_cast<CollectiveKind>(kind),
@@ -40,9 +41,12 @@ struct alignas(64) SharedBoard::Line {
             .dtype = static_cast<Dtype>(dtype),
             .op = static_cast<ReduceOp>(op),
             .root = root,
-            .tag = tag};
+            .tag = tag,
+            .device = static_cast<Device>(device)};
   }
-  auto signature() const { return std::tie(kind, count, dtype, op, root, tag); }
+  auto signature() const {
+    return std::tie(kind, count, dtype, op, root, tag, device);
+  }
 };
 
 struct SharedBoard::Rank {

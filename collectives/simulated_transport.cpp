@@ -89,6 +89,7 @@ class SimulatedTransport final : public Transport {
   }
 
   void cancel() noexcept override { channels_->abort(); }
+  bool is_cancelled() const noexcept override { return channels_->aborted(); }
 
   std::int64_t now() const override { return clock_; }
   void reduced(std::size_t bytes) override {

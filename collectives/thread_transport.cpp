@@ -43,6 +43,7 @@ class ThreadTransport final : public Transport {
   }
 
   void cancel() noexcept override { channels_->abort(); }
+  bool is_cancelled() const noexcept override { return channels_->aborted(); }
 
  private:
   RequestPtr post(ThreadChannel& channel, const ThreadMessage& message) {

@@ -60,6 +60,8 @@ class Transport {
   // there yet, throw Cancelled: for a rank that gives up after an error and
   // must get its thread back.
   virtual void cancel() noexcept = 0;
+  // Whether waits throw it, for who polls with test().
+  virtual bool is_cancelled() const noexcept = 0;
 
   // Whether somebody is held up by the waits that follow (true at first). If
   // not, a wait that has to poll sleeps in between and leaves the core to those

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "kernels/runtime/device.h"
 #include "kernels/runtime/dtype.h"
 
 namespace ringlet {
@@ -58,13 +59,25 @@ inline void reduce_tree(void* result, const void* const* operands,
 // data[i] = data[i] * factor; floating types only.
 void scale(void* data, std::size_t count, Dtype dtype, double factor);
 
-// The same on a GPU's memory, enqueued on `stream`, a cudaStream_t.
+// The same where the arrays lie, with the same bits. On CUDA it is enqueued, as
+// all of a thread's work there, and reads and writes at the GPU's rate.
+void reduce(Device device, void* accumulator, const void* operand,
+            std::size_t count, Dtype dtype, ReduceOp op);
+void reduce_tree(Device device, void* result, const void* const* operands,
+                 std::size_t operand_count, std::size_t count, Dtype dtype,
+                 ReduceOp op);
+void scale(Device device, void* data, std::size_t count, Dtype dtype,
+           double factor);
+
+// What the CUDA library implements.
 namespace cuda {
 
 void reduce(void* accumulator, const void* operand, std::size_t count,
-            Dtype dtype, ReduceOp op, void* stream);
-void scale(void* data, std::size_t count, Dtype dtype, double factor,
-           void* stream);
+            Dtype dtype, ReduceOp op);
+void reduce_tree(void* result, const void* const* operands,
+                 std::size_t operand_count, std::size_t count, Dtype dtype,
+                 ReduceOp op);
+void scale(void* data, std::size_t count, Dtype dtype, double factor);
 
 }  // namespace cuda
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "collectives/gpu_communicator.h"
 #include "collectives/nccl_communicator.h"
-#include "collectives/staged_communicator.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
@@ -34,7 +34,7 @@ std::unique_ptr<Communicator> make_reducer(Device device,
                                            const DataParallelOptions& options) {
   if (device == Device::kCpu) return nullptr;
   return options.nccl ? make_nccl_communicator(communicator)
-                      : make_staged_communicator(communicator);
+                      : make_gpu_communicator(communicator);
 }
 
 // From rank 0.

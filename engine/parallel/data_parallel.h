@@ -23,7 +23,7 @@ struct DataParallelOptions {
   std::size_t first_bucket_bytes = 1 << 20;
   // ParameterArenaOptions::dtype.
   Dtype dtype = Dtype::kF32;
-  // Gradients on CUDA are summed by NCCL, not by way of the host.
+  // Gradients on CUDA are summed by NCCL, not by the communicator.
   bool nccl = false;
 };
 
@@ -45,8 +45,8 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
 // gradients become ready. Knows no thread; overlap is the Communicator's.
 //
 // The model is on the device where it is to be trained; gradients on CUDA are
-// summed by NCCL (nccl_communicator.h), or staged through the host
-// (staged_communicator.h).
+// summed by NCCL (nccl_communicator.h), or by our collectives
+// (gpu_communicator.h).
 class DataParallel {
  public:
   // Broadcasts rank 0's parameters and buffers, after checking that the ranks

@@ -69,7 +69,8 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr;  // its own
+  cudaStream_t used = nullptr;    // where it uses another one
   unsigned multiprocessors;
   unsigned* counters;
   Memory scratch, workspace;
@@ -91,7 +92,11 @@ void set_allow_tf32(bool allow) { g_allow_tf32 = allow; }
 void use_gpu(int number) { g_gpu = number; }
 int used_gpu() { return g_gpu; }
 
-cudaStream_t stream() { return context().stream; }
+cudaStream_t stream() {
+  const Context& self = context();
+  return self.used != nullptr ? self.used : self.stream;
+}
+void use_stream(cudaStream_t stream) { context().used = stream; }
 
 void* scratch(std::size_t bytes) { return context().scratch.at_least(bytes); }
 

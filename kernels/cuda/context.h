@@ -14,8 +14,10 @@ namespace ringlet::cuda {
 void use_gpu(int number);
 int used_gpu();
 
-// The stream on which this thread's kernels run.
+// The stream on which this thread's kernels run: its own, or that of the last
+// use_stream; null: its own again.
 cudaStream_t stream();
+void use_stream(cudaStream_t stream);
 
 // Memory for partial results, of at least so many bytes, at a multiple of 256:
 // for one launch, since the next call may hand out the same.

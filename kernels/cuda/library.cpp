@@ -1,11 +1,16 @@
 #include <cuda_runtime_api.h>
 
+#include <cstring>
+#include <utility>
+
 #include "kernels/augment.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/precision.h"
+#include "kernels/cuda/stream_event.h"
 #include "kernels/cuda/stream_timer.h"
+#include "kernels/reduce.h"
 #include "kernels/runtime/cuda_library.h"
 #include "kernels/step.h"
 
@@ -122,9 +127,50 @@ class CudaLibrary final : public Library {
     RINGLET_CUDA(cudaStreamSynchronize(cuda::stream()));
   }
 
+  std::unique_ptr<Event> make_event() override {
+    return std::make_unique<StreamEvent>(false);
+  }
   std::unique_ptr<Timer> make_timer() override {
     return std::make_unique<StreamTimer>();
   }
+  std::unique_ptr<Stream> make_stream() override {
+    return std::make_unique<PriorityStream>();
+  }
+  Stream* use_stream(Stream* stream) override {
+    thread_local Stream* used = nullptr;
+    cuda::use_stream(stream == nullptr
+                         ? nullptr
+                         : static_cast<cudaStream_t>(stream->handle()));
+    return std::exchange(used, stream);
+  }
+
+  std::unique_ptr<Event> make_shared_event() override {
+    return std::make_unique<StreamEvent>(true);
+  }
+  std::unique_ptr<Event> open_event(const IpcHandle& handle) override {
+    return std::make_unique<StreamEvent>(handle);
+  }
+  IpcHandle share_memory(void* memory) override {
+    cudaIpcMemHandle_t handle;
+    static_assert(sizeof(handle) == sizeof(IpcHandle));
+    RINGLET_CUDA(cudaIpcGetMemHandle(&handle, memory));
+    IpcHandle shared;
+    std::memcpy(&shared, &handle, sizeof(shared));
+    return shared;
+  }
+  void* open_memory(const IpcHandle& handle) override {
+    cudaIpcMemHandle_t given;
+    std::memcpy(&given, &handle, sizeof(given));
+    void* memory = nullptr;
+    cuda::stream();
+    RINGLET_CUDA(cudaIpcOpenMemHandle(&memory, given,
+                                      cudaIpcMemLazyEnablePeerAccess));
+    return memory;
+  }
+  void close_memory(void* memory) noexcept override {
+    static_cast<void>(cudaIpcCloseMemHandle(memory));
+  }
+
   std::unique_ptr<Graph> record(const std::function<void()>& body) override {
     // Relaxed: memory may be taken meanwhile.
     RINGLET_CUDA(
@@ -147,6 +193,19 @@ class CudaLibrary final : public Library {
     return families.backend;
   }
   void* stream() override { return cuda::stream(); }
+  void reduce(void* accumulator, const void* operand, std::size_t count,
+              Dtype dtype, ReduceOp op) override {
+    cuda::reduce(accumulator, operand, count, dtype, op);
+  }
+  void reduce_tree(void* result, const void* const* operands,
+                   std::size_t operand_count, std::size_t count, Dtype dtype,
+                   ReduceOp op) override {
+    cuda::reduce_tree(result, operands, operand_count, count, dtype, op);
+  }
+  void scale(void* data, std::size_t count, Dtype dtype,
+             double factor) override {
+    cuda::scale(data, count, dtype, factor);
+  }
   void augment(const AugmentBatch& batch) override { cuda::augment(batch); }
   void begin_step(const StepTables& tables, StepState* state) override {
     cuda::begin_step(tables, state);

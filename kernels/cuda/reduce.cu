@@ -61,7 +61,7 @@ std::size_t head_of(const T* a, const T* b, std::size_t count) {
 }  // namespace
 
 void reduce(void* accumulator, const void* operand, std::size_t count,
-            Dtype dtype, ReduceOp op, void* stream) {
+            Dtype dtype, ReduceOp op) {
   if (count == 0) return;
   with_element_type(dtype, [&]<typename T>(T) {
     auto* to = static_cast<T*>(accumulator);
@@ -70,14 +70,35 @@ void reduce(void* accumulator, const void* operand, std::size_t count,
     const std::size_t items = head == count ? count : count / Line<T>::kCount;
     with_op(op, [&]<ReduceOp kOp>() {
       launch(reduce_arrays<kOp, T>, dim3(blocks_for(items + 1, kThreads)),
-             dim3(kThreads), 0, static_cast<cudaStream_t>(stream), to, from,
+             dim3(kThreads), 0, stream(), to, from,
              count, head);
     });
   });
 }
 
-void scale(void* data, std::size_t count, Dtype dtype, double factor,
-           void* stream) {
+void reduce_tree(void* result, const void* const* operands,
+                 std::size_t operand_count, std::size_t count, Dtype dtype,
+                 ReduceOp op) {
+  if (operand_count > kTreeOperands) {
+    throw Error("reduce_tree of " + std::to_string(operand_count) +
+                " arrays on CUDA: expected at most " +
+                std::to_string(kTreeOperands));
+  }
+  if (count == 0) return;
+  with_element_type(dtype, [&]<typename T>(T) {
+    TreeOperands<T> from{};
+    from.count = static_cast<unsigned>(operand_count);
+    for (std::size_t i = 0; i < operand_count; ++i) {
+      from.arrays[i] = static_cast<const T*>(operands[i]);
+    }
+    with_op(op, [&]<ReduceOp kOp>() {
+      launch(reduce_arrays_as_tree<kOp, T>, dim3(blocks_for(count, kThreads)),
+             dim3(kThreads), 0, stream(), static_cast<T*>(result), from, count);
+    });
+  });
+}
+
+void scale(void* data, std::size_t count, Dtype dtype, double factor) {
   if (!is_floating(dtype)) {
     throw Error(std::string("scale of ") + name_of(dtype) +
                 ": expected a floating type");
@@ -86,7 +107,7 @@ void scale(void* data, std::size_t count, Dtype dtype, double factor,
   with_element_type(dtype, [&]<typename T>(T) {
     using Wide = typename Element<T>::Wide;
     launch(scale_array<T>, dim3(blocks_for(count, kThreads)), dim3(kThreads), 0,
-           static_cast<cudaStream_t>(stream), static_cast<T*>(data), count,
+           stream(), static_cast<T*>(data), count,
            static_cast<Wide>(factor));
   });
 }

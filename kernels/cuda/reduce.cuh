@@ -81,6 +81,46 @@ __global__ void reduce_arrays(T* __restrict__ accumulator,
   }
 }
 
+// As many ranks as `ordered` has on GPUs.
+constexpr unsigned kTreeLevels = 6, kTreeOperands = 1 << kTreeLevels;
+
+template <typename T>
+struct TreeOperands {
+  const T* arrays[kTreeOperands];
+  unsigned count;
+};
+
+// result[i] = the tree over operands[0][i], operands[1][i], ...; the result may
+// be one of them. It is built as a binary counter counts: sums[b] is that of
+// 2^b neighbours which waits for the next 2^b.
+template <ReduceOp kOp, typename T>
+__global__ void reduce_arrays_as_tree(T* result, TreeOperands<T> operands,
+                                      std::size_t count) {
+  using E = Element<T>;
+  using Wide = typename E::Wide;
+  for (std::size_t i = global_thread(); i < count; i += global_threads()) {
+    Wide sums[kTreeLevels + 1];
+    for (unsigned r = 0; r < operands.count; ++r) {
+      Wide sum = E::load(operands.arrays[r][i]);
+      unsigned level = 0;
+      for (; (r >> level & 1) != 0; ++level) {
+        sum = combine_two<kOp>(sums[level], sum);
+      }
+      sums[level] = sum;
+    }
+    // What is left over, from the right.
+    unsigned level = 0;
+    while ((operands.count >> level & 1) == 0) ++level;
+    Wide sum = sums[level];
+    for (++level; operands.count >> level != 0; ++level) {
+      if ((operands.count >> level & 1) != 0) {
+        sum = combine_two<kOp>(sums[level], sum);
+      }
+    }
+    result[i] = E::store(sum);
+  }
+}
+
 // data[i] = data[i] * factor
 template <typename T>
 __global__ void scale_array(T* data, std::size_t count,

@@ -5,9 +5,12 @@
 #include <memory>
 #include <string>
 
+#include "kernels/runtime/dtype.h"
+
 namespace ringlet {
 struct Backend;
-}
+enum class ReduceOp;
+}  // namespace ringlet
 
 namespace ringlet::cuda {
 
@@ -25,6 +28,34 @@ class Timer {
   virtual double seconds() = 0;  // waits for it
 };
 
+// What another process of this host needs to use memory or an event of this
+// one: bytes to hand over.
+struct IpcHandle {
+  std::byte bytes[64];
+};
+
+// A place in what threads have enqueued.
+class Event {
+ public:
+  virtual ~Event() = default;
+  // Behind all that the calling thread has enqueued.
+  virtual void record() = 0;
+  // What the calling thread enqueues from now on comes after that place; after
+  // none where it was never recorded.
+  virtual void enqueue_wait() = 0;
+  // Whether the GPU has come there.
+  virtual bool done() = 0;
+  // Only of a shared event.
+  virtual IpcHandle share() = 0;
+};
+
+// A stream beside those of the threads; the GPU prefers its work to theirs.
+class Stream {
+ public:
+  virtual ~Stream() = default;  // when its work is done
+  virtual void* handle() = 0;   // a cudaStream_t
+};
+
 // Work that was recorded; may be launched as long as the memory that it uses is
 // there.
 class Graph {
@@ -40,7 +71,8 @@ class Graph {
 // where there is none, and pays for it (200 MB, mostly cuBLAS) only where there
 // is.
 //
-// Work is enqueued on the calling thread's stream, see Device.
+// Work is enqueued on the calling thread's stream, see Device. A thread's first
+// call of these, but for why_none() and use_gpu(), chooses its GPU.
 class Library {
  public:
   // Why no GPU can be used; empty where one can. The first call starts CUDA.
@@ -75,7 +107,22 @@ class Library {
   virtual void fill_with_zeros(void* memory, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  virtual std::unique_ptr<Event> make_event() = 0;
   virtual std::unique_ptr<Timer> make_timer() = 0;
+
+  virtual std::unique_ptr<Stream> make_stream() = 0;
+  // Where the calling thread enqueues from now on, and where it did before;
+  // null: its own stream. See OnStream.
+  virtual Stream* use_stream(Stream* stream) = 0;
+
+  // For other processes. Memory is what allocate() gave; each of them opens it
+  // once, and closes it before it is released. Throws where CUDA cannot do it:
+  // for GPUs without a way to each other, say.
+  virtual std::unique_ptr<Event> make_shared_event() = 0;
+  virtual std::unique_ptr<Event> open_event(const IpcHandle& handle) = 0;
+  virtual IpcHandle share_memory(void* memory) = 0;
+  virtual void* open_memory(const IpcHandle& handle) = 0;
+  virtual void close_memory(void* memory) noexcept = 0;
 
   // Records what `body` enqueues from this thread, which is not done meanwhile.
   // It must not wait for the GPU, nor copy from or to memory of the host other
@@ -86,6 +133,14 @@ class Library {
   // Of the calling thread: its kernels, and the cudaStream_t of its work.
   virtual Backend& backend() = 0;
   virtual void* stream() = 0;
+  // See kernels/reduce.h.
+  virtual void reduce(void* accumulator, const void* operand, std::size_t count,
+                      Dtype dtype, ReduceOp op) = 0;
+  virtual void reduce_tree(void* result, const void* const* operands,
+                           std::size_t operand_count, std::size_t count,
+                           Dtype dtype, ReduceOp op) = 0;
+  virtual void scale(void* data, std::size_t count, Dtype dtype,
+                     double factor) = 0;
   // See kernels/augment.h.
   virtual void augment(const AugmentBatch& batch) = 0;
   // See kernels/step.h.
@@ -103,6 +158,18 @@ Library& library();
 
 // Why there is no library, or no GPU; empty where there are both.
 std::string why_none();
+
+// While one lives, what this thread enqueues goes to that stream.
+class OnStream {
+ public:
+  explicit OnStream(Stream& stream) : before_(library().use_stream(&stream)) {}
+  ~OnStream() { library().use_stream(before_); }
+  OnStream(const OnStream&) = delete;
+  OnStream& operator=(const OnStream&) = delete;
+
+ private:
+  Stream* before_;
+};
 
 }  // namespace ringlet::cuda
 

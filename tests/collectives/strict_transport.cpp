@@ -126,6 +126,7 @@ class StrictTransport final : public Transport {
   }
 
   void cancel() noexcept override { inner_->cancel(); }
+  bool is_cancelled() const noexcept override { return inner_->is_cancelled(); }
   std::int64_t now() const override { return inner_->now(); }
   void reduced(std::size_t bytes) override { inner_->reduced(bytes); }
 

@@ -49,7 +49,7 @@ TEST_CASE("CUDA reduces to the bits of the CPU, wherever the arrays begin") {
                  op);
           const DeviceArray<std::byte> left(a), right(b);
           cuda::reduce(left.data() + to_byte, right.data() + from_byte, count,
-                       dtype, op, nullptr);
+                       dtype, op);
           CHECK((left.to_host() == expected));
         }
       }
@@ -63,9 +63,43 @@ TEST_CASE("CUDA scales to the bits of the CPU") {
     std::vector<std::byte> expected = elements(1000, dtype, 1);
     const DeviceArray<std::byte> data(expected);
     scale(expected.data(), 1000, dtype, 1.0 / 3);
-    cuda::scale(data.data(), 1000, dtype, 1.0 / 3, nullptr);
+    cuda::scale(data.data(), 1000, dtype, 1.0 / 3);
     CHECK((data.to_host() == expected));
   }
-  CHECK_THROWS_WITH(cuda::scale(nullptr, 1, Dtype::kI32, 0.5, nullptr),
+  CHECK_THROWS_WITH(cuda::scale(nullptr, 1, Dtype::kI32, 0.5),
                     ContainsSubstring("scale of i32"));
+}
+
+TEST_CASE("CUDA adds along the CPU's tree") {
+  constexpr std::size_t kCount = 1000;
+  for (const Dtype dtype : kAllTypes) {
+    for (const ReduceOp op : kAllOps) {
+      for (const std::size_t operands : {1, 2, 3, 4, 5, 6, 7, 8, 13, 64}) {
+        INFO(name_of(dtype) << " " << name_of(op) << " of " << operands);
+        // 0 to 1 in floats, so that another order shows.
+        std::vector<std::vector<std::byte>> arrays;
+        std::vector<DeviceArray<std::byte>> there;
+        std::vector<const void*> from, from_there;
+        for (std::uint32_t r = 0; r < operands; ++r) {
+          std::vector<double> values = random_values(kCount, r, 0, 1);
+          arrays.push_back(is_floating(dtype) ? AnyArray(values, dtype).raw()
+                                              : elements(kCount, dtype, r));
+          there.emplace_back(arrays.back());
+        }
+        for (std::size_t r = 0; r < operands; ++r) {
+          from.push_back(arrays[r].data());
+          from_there.push_back(there[r].data());
+        }
+        std::vector<std::byte> expected(kCount * size_of(dtype));
+        reduce_tree(expected.data(), from.data(), operands, kCount, dtype, op);
+        // Onto the last operand.
+        cuda::reduce_tree(there.back().data(), from_there.data(), operands,
+                          kCount, dtype, op);
+        CHECK((there.back().to_host() == expected));
+      }
+    }
+  }
+  CHECK_THROWS_WITH(
+      cuda::reduce_tree(nullptr, nullptr, 65, 1, Dtype::kF32, ReduceOp::kSum),
+      ContainsSubstring("65 arrays on CUDA: expected at most 64"));
 }

@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "kernels/cuda/bias.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/runtime/element.h"
 #include "support/cudacpu/device_memory.h"
-#include "support/cudacpu/recording.h"
+#include "support/cudacpu/streams.h"
 
 namespace ringlet::cuda {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 // Enqueues it, as a library does.
 template <typename Action>
 void on_device(const Action& action) {
-  cudacpu::enqueue([=] {
+  cudacpu::enqueue(stream(), [=] {
     const cudacpu::DeviceAccess access;
     action();
   });

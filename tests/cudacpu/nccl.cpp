@@ -9,7 +9,7 @@
 
 #include "collectives/nccl_library.h"
 #include "support/cudacpu/device_memory.h"
-#include "support/cudacpu/recording.h"
+#include "support/cudacpu/streams.h"
 
 namespace ringlet {
 namespace {
@@ -34,15 +34,15 @@ std::shared_ptr<Group> group_named(std::uint64_t id, int size) {
 
 class Rank final : public NcclRank {
  public:
-  Rank(std::shared_ptr<Group> group, int rank)
-      : group_(std::move(group)), rank_(rank) {}
+  Rank(std::shared_ptr<Group> group, int rank, void* stream)
+      : group_(std::move(group)), rank_(rank), stream_(stream) {}
 
   Work start(const Collective& call) override {
     if (call.kind != CollectiveKind::kAllReduce || call.input != call.output) {
       throw Error("only all_reduce in place is emulated");
     }
     cudacpu::check_kernel_pointer(call.output, 1);
-    cudacpu::enqueue([group = group_, rank = rank_, call] {
+    cudacpu::enqueue(stream_, [group = group_, rank = rank_, call] {
       group->arrays[static_cast<std::size_t>(rank)] = call.output;
       group->meeting.arrive_and_wait();
       if (rank == 0) {
@@ -60,6 +60,7 @@ class Rank final : public NcclRank {
  private:
   std::shared_ptr<Group> group_;
   int rank_;
+  void* stream_;
 };
 
 class Library final : public NcclLibrary {
@@ -71,10 +72,10 @@ class Library final : public NcclLibrary {
     std::memcpy(id, &made, sizeof(made));
   }
   std::unique_ptr<NcclRank> connect(const void* id, int rank, int size,
-                                    void*) override {
+                                    void* stream) override {
     std::uint64_t given = 0;
     std::memcpy(&given, id, sizeof(given));
-    return std::make_unique<Rank>(group_named(given, size), rank);
+    return std::make_unique<Rank>(group_named(given, size), rank, stream);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <stdexcept>
@@ -62,11 +63,27 @@ Schedule& schedule() {
 
 thread_local Machine* t_machine = nullptr;
 
-Machine& machine() {
-  thread_local const auto owner = std::make_unique<Machine>();
-  t_machine = owner.get();
-  return *owner;
-}
+// Kept for the next launch, on whatever thread: one may still launch when its
+// own thread_local objects are gone.
+class Machines {
+ public:
+  std::unique_ptr<Machine> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique<Machine>();
+    std::unique_ptr<Machine> machine = std::move(free_.back());
+    free_.pop_back();
+    return machine;
+  }
+  void give_back(std::unique_ptr<Machine> machine) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(machine));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Machine>> free_;
+};
+Machines& g_machines = *new Machines;
 
 void check_launch(dim3 grid, dim3 block, std::size_t shared_bytes) {
   const std::size_t threads = std::size_t{block.x} * block.y * block.z;
@@ -306,7 +323,13 @@ std::string order() { return schedule().text; }
 
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes,
               void (*body)(void*), void* argument) {
-  machine().run(grid, block, shared_bytes, body, argument);
+  std::unique_ptr<Machine> machine = g_machines.take();
+  t_machine = machine.get();
+  char& handed_over = reinterpret_cast<char&>(*machine);
+  tsan::acquire(handed_over);
+  machine->run(grid, block, shared_bytes, body, argument);
+  tsan::release(handed_over);
+  g_machines.give_back(std::move(machine));
 }
 void sync_block(const char* file, int line) {
   t_machine->sync_block(file, line);

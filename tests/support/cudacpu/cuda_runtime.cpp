@@ -1,14 +1,16 @@
 // The functions of the CUDA runtime that Ringlet calls, on the host: one
-// device with two multiprocessors, whose streams do everything at once. Other
-// functions are missing on purpose: who calls one does not link.
+// device with two multiprocessors. Other functions are missing on purpose: who
+// calls one does not link.
 
 #include <cuda_runtime_api.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstring>
+#include <mutex>
 
 #include "support/cudacpu/device_memory.h"
-#include "support/cudacpu/recording.h"
+#include "support/cudacpu/streams.h"
 
 namespace {
 
@@ -16,8 +18,8 @@ constexpr int kMultiprocessors = 2;
 constexpr std::size_t kMemory = std::size_t{4} << 30;
 
 template <typename Action>
-cudaError_t with_access(const Action& action) {
-  cudacpu::enqueue([action] {
+cudaError_t with_access(cudaStream_t stream, const Action& action) {
+  cudacpu::enqueue(stream, [action] {
     const cudacpu::DeviceAccess access;
     action();
   });
@@ -34,19 +36,28 @@ cudaError_t refused_while_recording() {
                                  : cudaSuccess;
 }
 
-using Moment = std::chrono::steady_clock::time_point;
+cudacpu::StreamHandle stream_of(cudaStream_t stream) {
+  return reinterpret_cast<cudacpu::StreamHandle>(stream);
+}
 
-// Streams are nothing but addresses.
-template <typename Handle>
-cudaError_t make_handle(Handle* handle) {
-  *handle = reinterpret_cast<Handle>(new char);
-  return cudaSuccess;
-}
-template <typename Handle>
-cudaError_t drop_handle(Handle handle) {
-  delete reinterpret_cast<char*>(handle);
-  return cudaSuccess;
-}
+struct Event {
+  std::mutex mutex;  // guards the rest: another thread may look
+  cudacpu::Mark mark;
+  std::chrono::steady_clock::time_point moment;
+  bool shared = false;  // with other processes
+
+  cudacpu::Mark marked() {
+    const std::lock_guard lock(mutex);
+    return mark;
+  }
+};
+Event& event_of(cudaEvent_t event) { return *reinterpret_cast<Event*>(event); }
+
+// What a handle for another process holds. An event's needs nothing: what was
+// before one that is shared is done when it is recorded.
+struct SharedEvent {
+  int process;
+};
 
 }  // namespace
 
@@ -92,7 +103,9 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory = cudacpu::allocate_device(bytes);
   return cudaSuccess;
 }
+// Waits for the device, as CUDA's.
 cudaError_t cudaFree(void* memory) {
+  cudacpu::run_all_streams();
   if (memory != nullptr) cudacpu::free_device(memory);
   return cudaSuccess;
 }
@@ -102,50 +115,118 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,
-                            cudaMemcpyKind, cudaStream_t) {
+                            cudaMemcpyKind, cudaStream_t stream) {
   if (cudacpu::is_recording() &&
       !(may_be_recorded(to) && may_be_recorded(from))) {
     return cudaErrorStreamCaptureUnsupported;
   }
-  return with_access([=] { std::memcpy(to, from, bytes); });
+  return with_access(stream, [=] { std::memcpy(to, from, bytes); });
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes,
-                            cudaStream_t) {
-  return with_access([=] { std::memset(memory, value, bytes); });
+                            cudaStream_t stream) {
+  return with_access(stream, [=] { std::memset(memory, value, bytes); });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  return make_handle(stream);
+  *stream = reinterpret_cast<cudaStream_t>(cudacpu::make_stream());
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags,
+                                         int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = *greatest = 0;
+  return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  return drop_handle(stream);
+  cudacpu::drop_stream(stream_of(stream));
+  return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  cudacpu::end_of(stream_of(stream)).run();
   return refused_while_recording();
 }
-cudaError_t cudaDeviceSynchronize() { return refused_while_recording(); }
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event,
+                                unsigned) {
+  cudacpu::enqueue(stream, [mark = event_of(event).marked()] { mark.run(); });
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  cudacpu::run_all_streams();
+  return refused_while_recording();
+}
 
-// An event is when it was recorded.
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = reinterpret_cast<cudaEvent_t>(new Moment());
+  *event = reinterpret_cast<cudaEvent_t>(new Event());
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = reinterpret_cast<cudaEvent_t>(new Event());
+  event_of(*event).shared = (flags & cudaEventInterprocess) != 0;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete reinterpret_cast<Moment*>(event);
+  delete reinterpret_cast<Event*>(event);
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  *reinterpret_cast<Moment*>(event) = std::chrono::steady_clock::now();
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const cudacpu::Mark mark = cudacpu::end_of(stream_of(stream));
+  Event& recorded = event_of(event);
+  if (recorded.shared) mark.run();
+  const std::lock_guard lock(recorded.mutex);
+  recorded.mark = mark;
+  recorded.moment = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  event_of(event).marked().run();
+  return cudaSuccess;
+}
+// Who asks again finds it done.
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const cudacpu::Mark mark = event_of(event).marked();
+  if (mark.is_done()) return cudaSuccess;
+  mark.run();
+  return cudaErrorNotReady;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin,
                                  cudaEvent_t end) {
-  *milliseconds =
-      std::chrono::duration<float, std::milli>(
-          *reinterpret_cast<Moment*>(end) - *reinterpret_cast<Moment*>(begin))
-          .count();
+  *milliseconds = std::chrono::duration<float, std::milli>(
+                      event_of(end).moment - event_of(begin).moment)
+                      .count();
   return cudaSuccess;
+}
+
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory) {
+  const cudacpu::SharedMemory shared = cudacpu::share_device(memory);
+  std::memcpy(handle, &shared, sizeof(shared));
+  return cudaSuccess;
+}
+cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle,
+                                 unsigned) {
+  cudacpu::SharedMemory shared;
+  std::memcpy(&shared, &handle, sizeof(shared));
+  *memory = cudacpu::open_device(shared);
+  return *memory != nullptr ? cudaSuccess : cudaErrorDeviceUninitialized;
+}
+cudaError_t cudaIpcCloseMemHandle(void* memory) {
+  cudacpu::close_device(memory);
+  return cudaSuccess;
+}
+cudaError_t cudaIpcGetEventHandle(cudaIpcEventHandle_t* handle,
+                                  cudaEvent_t event) {
+  if (!event_of(event).shared) return cudaErrorInvalidResourceHandle;
+  const SharedEvent shared{getpid()};
+  std::memcpy(handle, &shared, sizeof(shared));
+  return cudaSuccess;
+}
+cudaError_t cudaIpcOpenEventHandle(cudaEvent_t* event,
+                                   cudaIpcEventHandle_t handle) {
+  SharedEvent shared;
+  std::memcpy(&shared, &handle, sizeof(shared));
+  if (shared.process == getpid()) return cudaErrorDeviceUninitialized;
+  return cudaEventCreateWithFlags(event, cudaEventInterprocess);
 }
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
@@ -180,8 +261,10 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
   delete reinterpret_cast<cudacpu::Work*>(graph);
   return cudaSuccess;
 }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
-  for (const auto& action : *reinterpret_cast<cudacpu::Work*>(graph)) action();
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  cudacpu::enqueue(stream, [work = *reinterpret_cast<cudacpu::Work*>(graph)] {
+    for (const auto& action : work) action();
+  });
   return cudaSuccess;
 }
 

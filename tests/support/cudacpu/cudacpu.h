@@ -4,7 +4,7 @@
 // functions, on the host. Each CUDA thread is a call; one that waits becomes a
 // fiber. Only what the kernels in kernels/cuda use is here.
 //
-// Not shown by this: speed, the order of streams, the rounding of the GPU's
+// Not shown by this: speed, the rounding of the GPU's
 // own fast functions, and memory orders weaker than ThreadSanitizer's.
 
 #include <cuda_bf16.h>
@@ -21,7 +21,7 @@
 
 #include "support/cudacpu/block.h"
 #include "support/cudacpu/device_memory.h"
-#include "support/cudacpu/recording.h"
+#include "support/cudacpu/streams.h"
 
 #undef __global__
 #undef __device__
@@ -149,7 +149,8 @@ void check_argument(const T& argument, std::size_t number) {
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...)
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block,
-            std::size_t shared_bytes, cudaStream_t, Arguments&&... arguments) {
+            std::size_t shared_bytes, cudaStream_t stream,
+            Arguments&&... arguments) {
   const std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
   std::apply(
       [](const auto&... value) {
@@ -157,7 +158,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block,
         (cudacpu::check_argument(value, ++number), ...);
       },
       values);
-  cudacpu::enqueue([=] {
+  cudacpu::enqueue(stream, [=] {
     auto call = [&] { std::apply(kernel, values); };
     cudacpu::run_grid(
         grid, block, shared_bytes,

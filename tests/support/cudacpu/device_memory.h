@@ -15,6 +15,20 @@ std::size_t device_bytes_in_use();
 // Whether `pointer` lies in an allocation of the device.
 bool is_device_memory(const void* pointer);
 
+// What another process needs to map the allocation that `memory` lies in.
+struct SharedMemory {
+  int process, file;
+  std::size_t offset, bytes;
+};
+SharedMemory share_device(const void* memory);
+void* open_device(const SharedMemory& shared);  // null: there is no such
+void close_device(void* memory);
+
+// Memory of the host that a graph may copy to and from.
+void* allocate_pinned(std::size_t bytes);
+void free_pinned(void* memory);
+bool is_pinned(const void* memory);
+
 // The device's memory may be touched while one of these lives.
 class DeviceAccess {
  public:
