@@ -63,8 +63,13 @@ void check_call_of(const Way& way, int ranks, CollectiveKind kind,
     const Buffer there = device->allocate(2 * input.size() * sizeof(float));
     auto* device_input = reinterpret_cast<float*>(there.data());
     auto* device_output = in_place ? device_input : device_input + input.size();
-    copy_memory(device_input, Device::kCuda, input.data(), Device::kCpu,
-                input.size() * sizeof(float));
+    // What the GPU still has to do when the call is made.
+    const Buffer source =
+        Buffer::allocate(input.size() * sizeof(float), Device::kCuda);
+    copy_memory(source.data(), Device::kCuda, input.data(), Device::kCpu,
+                source.bytes());
+    copy_memory(device_input, Device::kCuda, source.data(), Device::kCuda,
+                source.bytes());
     const auto set = [&](float* from, float* to) {
       call.input = gathers && in_place ? from + part : from;
       call.output = scatters && in_place ? to + part : to;

@@ -53,8 +53,8 @@ struct Event {
 };
 Event& event_of(cudaEvent_t event) { return *reinterpret_cast<Event*>(event); }
 
-// What a handle for another process holds. An event's needs nothing: what was
-// before one that is shared is done when it is recorded.
+// What a handle for another process holds. It needs no more, since there streams
+// cannot be late: what was before is done when it is recorded.
 struct SharedEvent {
   int process;
 };
@@ -173,7 +173,6 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const cudacpu::Mark mark = cudacpu::end_of(stream_of(stream));
   Event& recorded = event_of(event);
-  if (recorded.shared) mark.run();
   const std::lock_guard lock(recorded.mutex);
   recorded.mark = mark;
   recorded.moment = std::chrono::steady_clock::now();

@@ -8,7 +8,8 @@
 
 // Streams, events and graphs. What a thread enqueues is done at once; or, while
 // the thread records, kept; or, where streams are late, when somebody waits for
-// it, which is as late as a GPU may be: who forgets to wait sees that.
+// it, which is as late as a GPU may be: who forgets to wait sees that. (Not
+// where memory is shared with other processes.)
 namespace cudacpu {
 
 using Action = std::function<void()>;
