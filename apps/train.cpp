@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/signals.h"
 #include "apps/train_device.h"
+#include "collectives/gpu_communicator.h"
 #include "apps/train_options.h"
 #include "apps/train_trace.h"
 #include "collectives/guard/crash_card.h"
@@ -268,7 +269,7 @@ void print_ranks(Communicator& communicator, const ComputeOptions& compute,
       fmt::format("rank {:<4} {}, {} kernel thread(s), may run on core(s) {} "
                   "of {}{}",
                   self.rank, host_info().hostname, threads, allowed_cores(),
-                  host_cores(), gpu_of(self, compute)));
+                  host_cores(), gpu_of(compute)));
   const std::vector<std::string> warnings =
       gather_text(communicator, warning_of(self, compute, threads));
   if (self.rank > 0) return;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "collectives/gpu_communicator.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/nccl_communicator.h"
 #include "engine/io/run_directory.h"
@@ -31,20 +32,15 @@ bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
   return all == 1;
 }
 
-void use_own_gpu() {
-  const auto gpus = static_cast<int>(cuda::library().gpu_count());
-  cuda::library().use_gpu(launch_info().local_rank % gpus);
-}
-
 std::string gpu_name(const ComputeOptions& compute) {
   if (compute.device == Device::kCpu) return "";
   return cuda::library().describe();
 }
 
-std::string gpu_of(const LaunchInfo& self, const ComputeOptions& compute) {
+std::string gpu_of(const ComputeOptions& compute) {
   if (compute.device == Device::kCpu) return "";
   cuda::Library& gpu = cuda::library();
-  return fmt::format(", GPU {} of {}: {}", self.local_rank % gpu.gpu_count(),
+  return fmt::format(", GPU {} of {}: {}", own_gpu(),
                      gpu.gpu_count(), gpu.describe());
 }
 

@@ -18,14 +18,11 @@ void check_nccl(const ComputeOptions& compute);
 bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
                 Communicator& communicator);
 
-// The ranks of a host take its GPUs in turn.
-void use_own_gpu();
-
 // "NVIDIA H200, driver 13.0, CUDA 13.0, cuDNN 9.19.0"; "" on the CPU.
 std::string gpu_name(const ComputeOptions& compute);
 
 // Behind a rank's line: ", GPU 0 of 1: ..."; "" on the CPU.
-std::string gpu_of(const LaunchInfo& self, const ComputeOptions& compute);
+std::string gpu_of(const ComputeOptions& compute);
 
 // Why this rank may be slow; "" where nothing speaks for it.
 std::string warning_of(const LaunchInfo& self, const ComputeOptions& compute,

@@ -1,6 +1,8 @@
 #include "collectives/gpu_communicator.h"
 
+#include "collectives/mpi_scope.h"
 #include "collectives/staged_communicator.h"
+#include "kernels/runtime/cuda_library.h"
 
 namespace ringlet {
 namespace {
@@ -34,6 +36,12 @@ class GpuCommunicator final : public Communicator {
 };
 
 }  // namespace
+
+int own_gpu() {
+  return launch_info().local_rank % cuda::library().gpu_count();
+}
+
+void use_own_gpu() { cuda::library().use_gpu(own_gpu()); }
 
 std::unique_ptr<Communicator> make_gpu_communicator(Communicator& host) {
   if (!host.takes(Device::kCuda)) return make_staged_communicator(host);

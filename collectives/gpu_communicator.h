@@ -18,4 +18,9 @@ namespace ringlet {
 // run() or wait() finds the results. allocate() gives memory of the GPU.
 std::unique_ptr<Communicator> make_gpu_communicator(Communicator& host);
 
+// The ranks of a host take its GPUs in turn: which one this rank has, and its
+// choice, before any work on it.
+int own_gpu();
+void use_own_gpu();
+
 }  // namespace ringlet

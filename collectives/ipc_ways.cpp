@@ -1,10 +1,12 @@
 #include "collectives/ipc_ways.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <new>
 
 #include "kernels/runtime/check.h"
@@ -28,6 +30,14 @@ struct SharedEvent {
 
 template <std::size_t kCount>
 using Events = std::array<std::unique_ptr<cuda::Event>, kCount>;
+
+// One rank of each host.
+void tell(const std::string& why_not) {
+  fmt::print(stderr,
+             "ringlet: between GPUs by way of pinned memory, since CUDA IPC "
+             "cannot be had: {}\n",
+             why_not.empty() ? "another rank failed" : why_not);
+}
 
 }  // namespace
 
@@ -145,26 +155,30 @@ class IpcWays::Receive final : public GpuMessage {
 
 std::unique_ptr<IpcWays> IpcWays::connect(Transport& host,
                                           std::size_t slot_bytes) {
-  if (host.host_ranks().size() == 1) return nullptr;
+  const std::vector<int> here = host.host_ranks();
+  if (here.size() == 1) return nullptr;
   std::unique_ptr<IpcWays> ways;
   try {
     ways.reset(new IpcWays(host, slot_bytes));
   } catch (const Cancelled&) {
     throw;
-  } catch (const Error&) {
-    return nullptr;  // no memory that ranks share, which all of them find
+  } catch (const Error& error) {  // no memory to share, which all of them find
+    if (here.front() == host.rank()) tell(error.what());
+    return nullptr;
   }
   // Each step on all ranks or on none.
   for (void (IpcWays::*step)() : {&IpcWays::offer, &IpcWays::accept}) {
-    bool fine = true;
+    std::string why_not;
     try {
       ((*ways).*step)();
     } catch (const Cancelled&) {
       throw;
-    } catch (const Error&) {
-      fine = false;
+    } catch (const Error& error) {
+      why_not = error.what();
     }
-    if (!ways->all_are(fine)) return nullptr;
+    if (ways->all_are(why_not.empty())) continue;
+    if (ways->self_ == 0) tell(why_not);
+    return nullptr;
   }
   return ways;
 }

@@ -12,7 +12,10 @@
 #include "collectives/chrome_trace.h"
 #include "collectives/mpi_communicator.h"
 #include "collectives/mpi_scope.h"
+#include "collectives/nccl_communicator.h"
+#include "engine/parallel/agreement.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/threads.h"
 
 namespace ringlet {
@@ -20,15 +23,23 @@ namespace {
 
 constexpr const char* kOthers[] = {"auto", "mpi", "mpi_communicator", "gloo"};
 
-constexpr std::string_view kGuard = "+guard";
+constexpr std::string_view kGuard = "+guard", kPinned = "+pinned";
+constexpr const char* kNccl = "nccl";
+
+// Whether `text` ended with it.
+bool remove_end(std::string& text, std::string_view end) {
+  const bool there = text.ends_with(end);
+  if (there) text.resize(text.size() - end.size());
+  return there;
+}
 
 struct Spec {
-  bool guarded;
+  bool guarded, pinned;
   std::string name;
   std::string argument;  // behind the colon
 
-  explicit Spec(std::string text) : guarded(text.ends_with(kGuard)) {
-    if (guarded) text.resize(text.size() - kGuard.size());
+  explicit Spec(std::string text)
+      : guarded(remove_end(text, kGuard)), pinned(remove_end(text, kPinned)) {
     name = text.substr(0, text.find(':'));
     argument = text.substr(std::min(name.size() + 1, text.size()));
   }
@@ -70,19 +81,38 @@ int algorithm_of(const Spec& spec) {
 
 std::string backend_help() {
   return fmt::format(
-      "{} (with :SLICE, as ring:1M), {} (with :N, Open MPI's "
-      "algorithm N); with +guard behind it, checked and watched as in training",
+      "{} (with :SLICE, as ring:1M), {} (mpi with :N, Open MPI's algorithm "
+      "N), on a GPU nccl; with +pinned behind it, on a GPU not by CUDA IPC; "
+      "with +guard, checked and watched as in training",
       fmt::join(algorithm_names(), ", "), fmt::join(kOthers, ", "));
 }
 
-void check_backend(const std::string& text) {
+bool is_nccl(const std::string& text) { return text == kNccl; }
+
+void check_backend(const std::string& text, Device device) {
   const Spec spec(text);
+  const bool on_gpu = device == Device::kCuda;
+  if (!on_gpu && (is_nccl(text) || spec.pinned)) {
+    throw Error(
+        fmt::format("--backends: '{}' expects --device cuda", text));
+  }
+  if (is_nccl(text)) {
+    if (const std::string why_not = why_no_nccl(); !why_not.empty()) {
+      throw Error("--backends: nccl: " + why_not);
+    }
+    return;
+  }
   const bool known =
       spec.ours() || std::find(std::begin(kOthers), std::end(kOthers),
                                spec.name) != std::end(kOthers);
   if (!known) {
     throw Error(fmt::format("--backends: unknown '{}', expected {}", text,
                             backend_help()));
+  }
+  if (spec.pinned && spec.name != "auto" && !spec.ours()) {
+    throw Error(fmt::format("--backends: '{}' copies whole arrays to the host; "
+                            "expected auto, or one of ours, before {}",
+                            text, kPinned));
   }
   const bool foreign = spec.name == "gloo" || algorithm_of(spec) > 0;
   if (spec.guarded && foreign) {
@@ -100,6 +130,31 @@ void check_backend(const std::string& text) {
         "--backends: '{}', expected a slice behind ours, or 1 to {} behind mpi",
         text, kOpenMpiAlgorithms));
   }
+}
+
+// NCCL refuses two ranks on one GPU, but from 2.30.3 on where this variable
+// asks for it.
+std::vector<std::string> drop_impossible(PerfOptions& options,
+                                         Communicator& control) {
+  if (options.device == Device::kCpu) return {};
+  const char* several = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  std::int32_t shared =
+      launch_info().local_size > cuda::library().gpu_count();
+  control.all_reduce(&shared, 1, Dtype::kI32, ReduceOp::kMax);
+  if (shared == 0) return {};
+  std::vector<std::string> notes{
+      "Ranks share a GPU: functional, no measure of speed"};
+  const bool nccl_may = several != nullptr && std::string(several) == "1";
+  if (!nccl_may && std::erase_if(options.backends, is_nccl) > 0) {
+    notes.push_back("nccl: not run, since it refuses ranks that share a GPU");
+  }
+  if (options.backends.empty()) {
+    throw SharedError("--backends nccl: refuses ranks that share a GPU");
+  }
+  if (options.baseline == kNccl && !nccl_may) {
+    options.baseline = options.backends.front();
+  }
+  return notes;
 }
 
 std::string first_of_ours(const std::vector<std::string>& specs) {
@@ -129,6 +184,7 @@ std::unique_ptr<Communicator> make_backend(const std::string& text,
   if (spec.name == "gloo") return make_gloo_peer();
   CommunicatorOptions communicator;
   if (!spec.guarded) communicator.guard.reset();
+  communicator.ipc = !spec.pinned;
   communicator.algorithm_table = options.comm_table;
   if (!spec.argument.empty()) {
     communicator.slice_bytes = parse_bytes(spec.argument);

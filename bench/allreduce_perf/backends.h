@@ -18,10 +18,20 @@ namespace ringlet {
 //   mpi_communicator      MPI's own through our interface: what that costs
 //   gloo                  Gloo's all-reduce over TCP on this host
 //   auto+guard, ...       the same with a guard, as in training
+// and of arrays on a GPU:
+//   nccl                  NCCL's
+//   ring+pinned, ...      ours by way of pinned host memory, not by CUDA IPC
 std::string backend_help();
 
-// Throws Error where `spec` is none of them.
-void check_backend(const std::string& spec);
+// Throws Error where `spec` is none of them, for arrays there.
+void check_backend(const std::string& spec, Device device);
+
+bool is_nccl(const std::string& spec);
+
+// Takes those out that cannot run here, the same on all ranks, and says why.
+// Throws Error where none is left. Collective.
+std::vector<std::string> drop_impossible(PerfOptions& options,
+                                         Communicator& control);
 
 // The first that is one of our algorithms. Throws Error where none is.
 std::string first_of_ours(const std::vector<std::string>& specs);
@@ -29,7 +39,7 @@ std::string first_of_ours(const std::vector<std::string>& specs);
 // To be called before MPI starts: what Open MPI must be told by then.
 void prepare_backends(const std::vector<std::string>& specs);
 
-// Collective, on the main thread.
+// For arrays of the host; not nccl. Collective, on the main thread.
 std::unique_ptr<Communicator> make_backend(const std::string& spec,
                                            const PerfOptions& options);
 

@@ -16,10 +16,12 @@
 #include "bench/allreduce_perf/backends.h"
 #include "bench/allreduce_perf/report.h"
 #include "bench/allreduce_perf/tune.h"
+#include "collectives/gpu_communicator.h"
 #include "collectives/guard/watchdog.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
 #include "engine/parallel/agreement.h"
+#include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/threads.h"
 
 namespace ringlet {
@@ -27,11 +29,15 @@ namespace {
 
 constexpr int kWrong = 1, kNoisy = 3;
 
-std::string this_rank() {
+std::string this_rank(Device device) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  return fmt::format("Rank {:>2} Pid {:>6} on {:>10} device cpu, {} cores",
-                     launch_info().rank, getpid(), host, allowed_core_count());
+  const std::string where =
+      device == Device::kCpu
+          ? fmt::format("cpu, {} cores", allowed_core_count())
+          : fmt::format("cuda {}, {}", own_gpu(), cuda::library().describe());
+  return fmt::format("Rank {:>2} Pid {:>6} on {:>10} device {}",
+                     launch_info().rank, getpid(), host, where);
 }
 
 std::string command_line(int argc, char** argv, int ranks) {
@@ -47,10 +53,14 @@ int run(int argc, char** argv) {
   prepare_backends(options.backends);
   const auto mpi = start_mpi();
   Watchdog::handle_sigterm();
+  if (options.device == Device::kCuda) use_own_gpu();
+  std::vector<std::string> notes =
+      drop_impossible(options, *make_communicator("mpi"));
   Sweep sweep(options);
   Communicator& control = sweep.control();
   RunFacts facts{
-      gather_text(control, this_rank()),
+      gather_text(control, this_rank(options.device)),
+      notes,
       command_line(argc, argv, control.size()), mpi_version(),
       fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))};
   std::optional<Report> report;
@@ -63,7 +73,9 @@ int run(int argc, char** argv) {
   });
   int status = 0;
   if (report) {
-    report->models(fit_models(rows, measure_gamma()));
+    if (options.device == Device::kCpu) {
+      report->models(fit_models(rows, measure_gamma()));
+    }
     report->finish();
     status = report->any_wrong() ? kWrong : report->any_useless() ? kNoisy : 0;
     if (!options.tune_file.empty()) write_table(options.tune_file, rows);

@@ -12,6 +12,7 @@
 #include "collectives/mpi_scope.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/device.h"
 
 namespace ringlet {
 namespace {
@@ -36,13 +37,13 @@ struct Refused {
 constexpr Refused kRefused[] = {
     {"-t,--nthreads", "1",
      "a rank communicates with one thread: start more ranks"},
-    {"-g,--ngpus", "1", "data lie in host memory: start more ranks"},
-    {"-m,--agg_iters", "1", "host collectives are not aggregated"},
+    {"-g,--ngpus", "1", "a rank has one GPU: start more ranks"},
+    {"-m,--agg_iters", "1", "calls are not aggregated"},
     {"-N,--run_cycles", "1", "repeat the command instead"},
     {"-p,--parallel_init", "0", "there is one rank per process"},
-    {"-G,--cudagraph", "0", "data lie in host memory"},
-    {"-D,--device_implementation", "0", "data lie in host memory"},
-    {"-V,--device_cta_count", "", "data lie in host memory"},
+    {"-G,--cudagraph", "0", "each call is made by the host"},
+    {"-D,--device_implementation", "0", "each call is made by the host"},
+    {"-V,--device_cta_count", "", "each call is made by the host"},
     {"-M,--memory", "0", "see the memory limit that every run prints"},
     {"-u,--unalign", "0", "arrays are aligned to 64 bytes"},
     {"-K,--per_iter_skip", "0", "-w has the iterations that do not count"},
@@ -87,7 +88,7 @@ int root_named(const std::string& text) {
 struct Texts {
   std::string min = "32M", max, step = "1M", op = "sum", dtype = "float",
               root = "0", kind = "all_reduce", format = "table";
-  std::string pages = "huge";
+  std::string pages = "huge", device = "cpu";
   double bandwidth = 0, latency = 0;
 };
 
@@ -116,12 +117,16 @@ void add_operation(CLI::App& app, PerfOptions& o, Texts& texts) {
   app.add_option("-r,--root", texts.root,
                  "Of reduce and broadcast: a rank, or all")
       ->capture_default_str();
+  app.add_option("--device", texts.device,
+                 "Where the arrays lie: cpu or cuda, a GPU for each rank")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--backends", o.backends,
                  "What to compare, in one interleaved run: " + backend_help())
       ->delimiter(',')
-      ->default_str("ring,mpi");
+      ->default_str("ring,mpi; ring,nccl on a GPU");
   app.add_option("--baseline", o.baseline, "What ratios are against")
-      ->default_str("mpi, or the first");
+      ->default_str("mpi, nccl, or the first");
   app.add_option("--comm-table", o.comm_table, "The table of auto")
       ->default_str("built in");
 }
@@ -224,6 +229,23 @@ void take_sizes(const Texts& texts, PerfOptions& o) {
   }
 }
 
+void take_device(const Texts& texts, PerfOptions& o) {
+  if (texts.device == "cpu") return;
+  o.device = Device::kCuda;
+  if (const std::string why_not = why_no_cuda(); !why_not.empty()) {
+    throw Error("--device cuda: no GPU can be used: " + why_not);
+  }
+  const std::pair<bool, const char*> of_the_host[] = {
+      {o.registered, "-R"},
+      {!o.trace_file.empty(), "--trace"},
+      {!o.tune_file.empty(), "--tune"},
+      {o.predict_ranks > 0, "--predict"}};
+  for (const auto& [given, name] : of_the_host) {
+    if (!given) continue;
+    throw Error(fmt::format("{} with --device cuda: expected --device cpu", name));
+  }
+}
+
 void take(const Texts& texts, PerfOptions& o) {
   take_sizes(texts, o);
   o.ops = ops_named(texts.op);
@@ -245,11 +267,17 @@ void take(const Texts& texts, PerfOptions& o) {
   if (moves_only) o.ops = {ReduceOp::kSum};
   o.link_latency = texts.latency * 1e-6;
   o.link_bandwidth = texts.bandwidth * 1e9;
-  for (const std::string& backend : o.backends) check_backend(backend);
+  take_device(texts, o);
+  const bool on_gpu = o.device == Device::kCuda;
+  if (o.backends.empty()) o.backends = {"ring", on_gpu ? "nccl" : "mpi"};
+  for (const std::string& backend : o.backends) {
+    check_backend(backend, o.device);
+  }
   if (o.baseline.empty()) {
-    const auto& all = o.backends;
-    const bool mpi = std::find(all.begin(), all.end(), "mpi") != all.end();
-    o.baseline = mpi ? "mpi" : all.front();
+    o.baseline = o.backends.front();
+    for (const std::string& backend : o.backends) {
+      if (backend == "mpi" || backend == "nccl") o.baseline = backend;
+    }
   }
   if (std::find(o.backends.begin(), o.backends.end(), o.baseline) ==
       o.backends.end()) {
@@ -273,7 +301,8 @@ void take(const Texts& texts, PerfOptions& o) {
 bool parse_perf_options(int argc, char** argv, PerfOptions& options) {
   CLI::App app(
       "Measures collectives, and compares back ends in one run: nccl-tests' "
-      "options and columns on host memory. bench/README.md explains them.",
+      "options and columns on the host's memory or a GPU's. bench/README.md "
+      "explains them.",
       "allreduce_perf");
   Texts texts;
   add_sizes(app, options, texts);

@@ -16,10 +16,11 @@ enum class Format { kTable, kCsv, kJson, kOsu };
 // nccl-tests', except that a collective is chosen by --op and not by the
 // program.
 struct PerfOptions {
+  Device device = Device::kCpu;  // where the arrays lie
   CollectiveKind kind = CollectiveKind::kAllReduce;
-  std::vector<std::string> backends{"ring", "mpi"};
-  std::string
-      baseline;  // what ratios are against; by default mpi, or the first
+  std::vector<std::string> backends;  // by default ring and mpi; on a GPU, nccl
+  // What ratios are against; by default mpi, or nccl, or the first.
+  std::string baseline;
 
   std::size_t min_bytes = 32 << 20, max_bytes = 32 << 20;
   std::size_t step_bytes = 1 << 20;

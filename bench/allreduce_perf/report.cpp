@@ -191,6 +191,7 @@ void Report::header() const {
       options_.iterations, options_.checks, options_.blocking, facts_.command,
       facts_.mpi, facts_.start_time);
   for (const std::string& rank : facts_.ranks) fmt::print("#  {}\n", rank);
+  for (const std::string& note : facts_.notes) fmt::print("# {}\n", note);
   const char* more =
       options_.per_iteration ? "  {0:>7}  {1:>7}  {2:>7}  {3:>7}" : "";
   const std::string names =
@@ -299,6 +300,7 @@ std::string Report::json() const {
       {"args", facts_.command},
       {"mpi", facts_.mpi},
       {"devices", facts_.ranks},
+      {"notes", facts_.notes},
       {"results", rows},
       {"models", models},
       {"out_of_bounds", {{"count", all.wrong}, {"okay", all.wrong == 0}}},
@@ -313,11 +315,14 @@ void Report::finish() {
                all.wrong, all.wrong == 0 ? "OK" : "FAILED", "Avg bus bandwidth",
                all.bus_bandwidth);
     const Row& last = rows_.back();
-    fmt::print(
-        "# Memory limit per rank at {} bytes: read {:.1f}, copy {:.1f}, "
-        "add {:.1f} GB/s\n",
-        last.bytes, last.limit.read / 1e9, last.limit.copy / 1e9,
-        last.limit.add / 1e9);
+    const auto& [read, copy, add] = last.limit;
+    fmt::print("# Memory limit per rank at {} bytes: ", last.bytes);
+    if (options_.device == Device::kCpu) {
+      fmt::print("read {:.1f}, copy {:.1f}, add {:.1f} GB/s\n", read / 1e9,
+                 copy / 1e9, add / 1e9);
+    } else {
+      fmt::print("copy {:.1f} GB/s\n", copy / 1e9);
+    }
     for (const CostModel& model : models_) {
       fmt::print("{}\n", describe(model));
       for (const Row& row : rows_) {

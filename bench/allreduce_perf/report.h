@@ -11,6 +11,7 @@ namespace ringlet {
 // What a run is about, beside its options.
 struct RunFacts {
   std::vector<std::string> ranks;  // a line for each
+  std::vector<std::string> notes;  // what has to be known of all of it
   std::string command, mpi, start_time;
 };
 

@@ -13,7 +13,9 @@
 #include "bench/allreduce_perf/timeout.h"
 #include "bench/allreduce_perf/values.h"
 #include "bench/measure/order.h"
+#include "collectives/gpu_communicator.h"
 #include "collectives/ledger.h"
+#include "collectives/nccl_communicator.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -23,9 +25,6 @@ namespace {
 // call) and one interrupt do not decide it.
 constexpr double kSampleSeconds = 200e-6;
 constexpr double kMostCalls = 200;
-// Below, the memory's limit would be that of the first-level cache.
-constexpr std::size_t kLeastLimitBytes = 64 << 10;
-constexpr int kLimitRepeats = 3;
 constexpr double kGiga = 1e9;
 
 bool has_input(CollectiveKind kind) {
@@ -35,19 +34,6 @@ bool has_input(CollectiveKind kind) {
 double combined(Communicator& ranks, double value, ReduceOp op) {
   ranks.all_reduce(&value, 1, Dtype::kF64, op);
   return value;
-}
-
-// A "1" of that dtype in each element.
-void rewrite(void* data, std::size_t bytes, Dtype dtype) {
-  alignas(8) std::byte pattern[8];
-  for (std::size_t i = 0; i < sizeof pattern; i += size_of(dtype)) {
-    fill(pattern + i, 1, dtype, ReduceOp::kProd, Values::kExact, 3, 4);
-  }
-  std::uint64_t word;
-  std::memcpy(&word, pattern, sizeof word);
-  auto* words = static_cast<std::uint64_t*>(data);
-  std::fill_n(words, bytes / sizeof word, word);
-  std::memcpy(words + bytes / sizeof word, pattern, bytes % sizeof word);
 }
 
 }  // namespace
@@ -89,17 +75,20 @@ struct Sweep::Arm {
 };
 
 Sweep::Sweep(const PerfOptions& options)
-    : options_(options), control_(make_communicator("mpi")) {
+    : options_(options),
+      control_(make_communicator("mpi")),
+      arrays_(options) {
   for (const std::string& backend : options.backends) {
+    if (is_nccl(backend)) {
+      backends_.push_back(make_nccl_communicator(*control_));
+      continue;
+    }
     backends_.push_back(make_backend(backend, options));
+    if (options.device == Device::kCuda) {
+      hosts_.push_back(std::move(backends_.back()));
+      backends_.back() = make_gpu_communicator(*hosts_.back());
+    }
   }
-  if (options.registered) allocator_ = make_communicator("auto");
-  const auto allocate = [&] {
-    return allocator_ ? allocator_->allocate(options.max_bytes)
-                      : Buffer::allocate(options.max_bytes, options.pages);
-  };
-  input_ = allocate();
-  output_ = allocate();
 }
 
 Sweep::~Sweep() = default;
@@ -146,19 +135,19 @@ std::vector<Sweep::Arm> Sweep::make_arms(const Row& what) {
   for (std::size_t backend = 0; backend < backends_.size(); ++backend) {
     for (const bool in_place : {false, true}) {
       if (!in_place && !has_input(what.kind)) continue;
-      Collective call{what.kind,  input_.data(), output_.data(),
+      Collective call{what.kind,  arrays_.input(), arrays_.output(),
                       what.count, what.dtype,    what.op};
       call.root = std::max(what.root, 0);
-      std::byte* written = input_.data();
+      std::byte* written = arrays_.input();
       std::size_t bytes = what.bytes;
       if (what.kind == CollectiveKind::kAllGather) {
         bytes = part;
-        if (in_place) call.input = written = output_.data() + own;
+        if (in_place) call.input = written = arrays_.output() + own;
       } else if (in_place) {
-        written = output_.data();
+        written = arrays_.output();
         call.input = written;
         if (what.kind == CollectiveKind::kReduceScatter) {
-          call.output = output_.data() + own;
+          call.output = arrays_.output() + own;
         }
       }
       // A broadcast moves bytes.
@@ -188,11 +177,12 @@ double Sweep::sample(const Arm& arm, std::size_t calls) {
   Communicator& backend = *backends_[arm.backend];
   double seconds = 0;
   for (std::size_t i = 0; i < calls; ++i) {
-    rewrite(arm.written, arm.written_bytes, arm.call.dtype);
+    arrays_.rewrite(arm.written, arm.written_bytes, arm.call.dtype);
     // Behind it: else a rank that is slow to write would make others wait.
     if (i == 0 && options_.blocking == 3) control_->barrier();
     const double start = now();
     backend.run(arm.call);
+    arrays_.synchronize();
     if (options_.blocking == 1) control_->barrier();
     seconds += now() - start;
   }
@@ -226,9 +216,12 @@ void Sweep::check(const Arm& arm, std::size_t bytes, Placement& placement) {
       const bool sum = arm.call.op == ReduceOp::kSum;
       if (kind == Values::kReal && !sum) continue;
       // What the back end before has left would be right.
-      std::memset(output_.data(), 0xFF, bytes);
-      fill(arm.written, arm.written_bytes / size_of(arm.call.dtype),
-           arm.call.dtype, arm.call.op, kind, rank, ranks);
+      std::memset(arrays_.on_host(arrays_.output()), 0xFF, bytes);
+      arrays_.to_device(arrays_.output(), bytes);
+      fill(arrays_.on_host(arm.written),
+           arm.written_bytes / size_of(arm.call.dtype), arm.call.dtype,
+           arm.call.op, kind, rank, ranks);
+      arrays_.to_device(arm.written, arm.written_bytes);
       control_->barrier();
       Communicator& backend = *backends_[arm.backend];
       backend.clear_ledger();
@@ -240,7 +233,10 @@ void Sweep::check(const Arm& arm, std::size_t bytes, Placement& placement) {
                    ReduceOp::kMax);
       // What MPI sends, also for auto, is in no ledger.
       if (sent > 0) placement.sent = sent;
-      const Result result{arm.call, arm.call.output, rank, ranks};
+      arrays_.to_host(arrays_.input(), bytes);
+      arrays_.to_host(arrays_.output(), bytes);
+      const Result result{arm.call, arrays_.on_host(arm.call.output), rank,
+                          ranks};
       if (kind == Values::kExact) {
         placement.wrong +=
             combined(*control_, static_cast<double>(count_wrong(result)),
@@ -269,9 +265,8 @@ std::vector<Row> Sweep::measure(const Row& what) {
                        fmt::join(options_.backends, ", "));
   });
 
-  const std::size_t limit_bytes = std::max(what.bytes, kLeastLimitBytes);
   control_->barrier();
-  const MemoryLimit before = measure_memory_limit(limit_bytes, kLimitRepeats);
+  const MemoryLimit before = arrays_.measure_limit(what.bytes);
   if (options_.checks > 0) {
     for (const Arm& arm : arms) check(arm, what.bytes, placement(arm));
   }
@@ -282,7 +277,7 @@ std::vector<Row> Sweep::measure(const Row& what) {
     }
   }
   control_->barrier();
-  const MemoryLimit after = measure_memory_limit(limit_bytes, kLimitRepeats);
+  const MemoryLimit after = arrays_.measure_limit(what.bytes);
 
   std::size_t baseline = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {

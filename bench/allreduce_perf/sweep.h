@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "bench/allreduce_perf/arrays.h"
 #include "bench/allreduce_perf/options.h"
 #include "bench/measure/memory_limit.h"
 #include "bench/measure/noise.h"
 #include "bench/measure/statistics.h"
-#include "kernels/runtime/buffer.h"
 
 namespace ringlet {
 
@@ -76,9 +76,10 @@ class Sweep {
 
   const PerfOptions& options_;
   std::unique_ptr<Communicator> control_;
-  std::unique_ptr<Communicator> allocator_;  // of what is registered
+  Arrays arrays_;
+  // Those that the ones for a GPU's arrays rest on.
+  std::vector<std::unique_ptr<Communicator>> hosts_;
   std::vector<std::unique_ptr<Communicator>> backends_;
-  Buffer input_, output_;
 };
 
 }  // namespace ringlet

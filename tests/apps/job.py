@@ -15,7 +15,7 @@ SECONDS_TO_REFUSE = 5
 SECONDS_TO_HANG = 60
 SECONDS_TO_TIDY = 10
 
-OURS = re.compile(r"^ringlet: .*\n", re.MULTILINE)
+OURS = re.compile(r"^(?:ringlet|allreduce_perf): .*\n", re.MULTILINE)
 # What mpirun adds: paragraphs between dashes, and lines about itself.
 MPIRUN = re.compile(
     r"^-{50,}\n[\s\S]*?^-{50,}\n"

@@ -17,10 +17,14 @@ namespace {
 // The ranks of one communicator. Each comes to each call.
 struct Group {
   explicit Group(int size)
-      : meeting(size), arrays(static_cast<std::size_t>(size)) {}
+      : meeting(size),
+        inputs(static_cast<std::size_t>(size)),
+        outputs(inputs.size()) {}
 
   std::barrier<> meeting;
-  std::vector<void*> arrays;  // by rank, of the call that is on
+  // By rank, of the call that is on.
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
 };
 
 std::shared_ptr<Group> group_named(std::uint64_t id, int size) {
@@ -38,19 +42,20 @@ class Rank final : public NcclRank {
       : group_(std::move(group)), rank_(rank), stream_(stream) {}
 
   Work start(const Collective& call) override {
-    if (call.kind != CollectiveKind::kAllReduce || call.input != call.output) {
-      throw Error("only all_reduce in place is emulated");
+    if (call.kind != CollectiveKind::kAllReduce) {
+      throw Error("only NCCL's all_reduce is emulated");
     }
-    cudacpu::check_kernel_pointer(call.output, 1);
+    cudacpu::check_kernel_pointer(call.input, 1);
+    cudacpu::check_kernel_pointer(call.output, 2);
     cudacpu::enqueue(stream_, [group = group_, rank = rank_, call] {
-      group->arrays[static_cast<std::size_t>(rank)] = call.output;
+      group->inputs[static_cast<std::size_t>(rank)] = call.input;
+      group->outputs[static_cast<std::size_t>(rank)] = call.output;
       group->meeting.arrive_and_wait();
       if (rank == 0) {
         const cudacpu::DeviceAccess access;
-        const std::vector<const void*> inputs(group->arrays.begin(),
-                                              group->arrays.end());
-        reduce_tree(group->arrays.data(), inputs.size(), inputs.data(),
-                    inputs.size(), call.count, call.dtype, call.op);
+        reduce_tree(group->outputs.data(), group->outputs.size(),
+                    group->inputs.data(), group->inputs.size(), call.count,
+                    call.dtype, call.op);
       }
       group->meeting.arrive_and_wait();
     });

@@ -1,0 +1,105 @@
+"""The programs in jobs of several processes, each with the emulator's GPU."""
+
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "apps"))
+from job import JobTest  # noqa: E402
+import unittest  # noqa: E402
+
+
+class Programs(JobTest):
+    def measure(self, ranks, *arguments):
+        """The rows of a table, by back end, and all of its output."""
+        output = self.run_job("--device", "cuda", "-n", 2, "-w", 1,
+                              *arguments, ranks=ranks)
+        rows = {}
+        for line in output.splitlines():
+            words = line.split()
+            if line.startswith("#") or len(words) < 14:
+                continue
+            rows.setdefault(words[13], []).append(words)
+        return rows, output
+
+    def assert_right(self, rows, backends, count):
+        self.assertEqual(sorted(rows), sorted(backends))
+        for backend in rows.values():
+            self.assertEqual(len(backend), count)
+            for row in backend:
+                self.assertEqual((row[8], row[12]), ("0", "0"), row)
+
+    def test_ring_and_nccl_in_one_table(self):
+        rows, output = self.measure(1, "-b", 4, "-e", "1K", "-f", 16,
+                                    "--backends", "ring,nccl")
+        self.assert_right(rows, ["ring", "nccl"], 3)
+        self.assertIn("time / nccl", output)
+        self.assertIn("device cuda 0, an emulated GPU", output)
+
+    def test_processes_reach_each_others_gpus(self):
+        # Nothing on stderr: by CUDA IPC, or it would say why not.
+        backends = ["ring", "ring:1K", "ring+pinned", "naive", "tree",
+                    "recursive_doubling", "ordered", "auto+guard", "mpi",
+                    "shared"]
+        rows, output = self.measure(
+            3, "-b", 4, "-e", "5000", "-f", 30, "--backends",
+            ",".join(backends + ["nccl"]))
+        self.assert_right(rows, backends, 3)
+        self.assertIn("# Ranks share a GPU: functional, no measure of speed",
+                      output)
+        self.assertIn("# nccl: not run, since it refuses ranks that share a "
+                      "GPU", output)
+
+    def test_other_collectives_and_types(self):
+        for kind in ("reduce_scatter", "all_gather"):
+            rows, _ = self.measure(2, "-b", 1200, "-e", 1200, "--op", kind,
+                                   "-d", "bfloat16", "--backends", "ring")
+            self.assert_right(rows, ["ring"], 1)
+        for kind in ("reduce", "broadcast"):
+            # They have no form out of place.
+            output = self.run_job(
+                "--device", "cuda", "-n", 2, "-b", 1200, "-e", 1200, "--op",
+                kind, "--backends", "tree,mpi", ranks=2)
+            self.assertIn("Out of bounds values : 0 OK", output)
+
+    def test_a_gpu_has_no_host_options(self):
+        for option in (("-R", 1), ("--trace", "t.json"), ("--predict", 4),
+                       ("--tune=t.json",)):
+            self.assert_refused(
+                rf"allreduce_perf: {option[0].split('=')[0]} with --device "
+                rf"cuda: expected --device cpu",
+                self.start("--device", "cuda", *option))
+
+    def test_nccl_alone_on_a_shared_gpu(self):
+        self.assert_fails(
+            self.start("--device", "cuda", "--backends", "nccl", ranks=2),
+            "allreduce_perf: --backends nccl: refuses ranks that share a GPU")
+
+
+class Training(JobTest):
+    def losses(self, *arguments):
+        self.run_job_of(self.train, "train", "--model", "resnet20",
+                        "--batch-size", 8, "--steps", 3, "--precision", "f32",
+                        "--out", "run", *arguments)
+        lines = (self.folder / "run" / "metrics.jsonl").read_text()
+        (self.folder / "run").rename(self.folder / f"run{len(lines)}")
+        return [line["loss"] for line in map(json.loads, lines.splitlines())
+                if line["kind"] == "step"]
+
+    def run_job_of(self, program, *arguments):
+        process = self.start_command("mpirun", "-np", 2, program, *arguments)
+        _, errors = process.communicate(timeout=240)
+        self.assertEqual((process.returncode, errors), (0, ""))
+
+    def test_two_processes_train_as_on_the_cpu(self):
+        gpu = self.losses("--device", "cuda", "--comm", "ring")
+        cpu = self.losses("--device", "cpu", "--comm", "ring")
+        self.assertEqual(len(gpu), 3)
+        for ours, wanted in zip(gpu, cpu):
+            self.assertAlmostEqual(ours, wanted, delta=2e-3 * wanted)
+
+
+if __name__ == "__main__":
+    Training.train = sys.argv.pop()
+    Programs.program = sys.argv.pop()
+    unittest.main()
