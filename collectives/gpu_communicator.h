@@ -15,7 +15,9 @@ namespace ringlet {
 //
 // Belongs to the thread whose work makes the arrays: a collective begins after
 // all that this thread has enqueued on the GPU, and what it enqueues after
-// run() or wait() finds the results. allocate() gives memory of the GPU.
+// run() or wait() finds the results. allocate() gives memory of the GPU. While
+// the thread records (recording.h), calls become parts of the recording, in
+// which the host makes them each time.
 std::unique_ptr<Communicator> make_gpu_communicator(Communicator& host);
 
 // The ranks of a host take its GPUs in turn: which one this rank has, and its

@@ -67,6 +67,7 @@ class StagedCommunicator final : public Communicator {
     const auto [memory, offset] = double_of(call, std::max(in, out));
     std::byte* staged = memory.data() + offset;
     Collective on_host = call;
+    on_host.device = Device::kCpu;
     on_host.input = on_host.output = staged;
     if (call.kind == CollectiveKind::kReduceScatter) {
       on_host.output = staged + own_part(out);
@@ -85,17 +86,6 @@ class StagedCommunicator final : public Communicator {
     const Buffer device = Buffer::allocate(bytes, Device::kCuda);
     doubles_.push_back({device, host_.allocate(bytes)});
     return device;
-  }
-
-  const Ledger* ledger() const override { return host_.ledger(); }
-  void clear_ledger() override { host_.clear_ledger(); }
-  Recorder* recorder() const override { return host_.recorder(); }
-  void set_training_step(std::int64_t step) override {
-    host_.set_training_step(step);
-  }
-  void keep_calls(const std::string& run) override { host_.keep_calls(run); }
-  std::optional<ClockReading> measure_clock() override {
-    return host_.measure_clock();
   }
 
  private:

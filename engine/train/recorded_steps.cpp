@@ -29,7 +29,7 @@ RecordedSteps::RecordedSteps(const Parts& parts)
   new (pinned_.data()) Exchange();
   const DevicePool::Use use(parts_.pool);
   parts_.parallel.reducer().agree_on_calls();
-  graph_ = cuda::library().record([&] { one_step(); });
+  step_.emplace([&] { one_step(); });
 }
 
 void RecordedSteps::one_step() const {
@@ -77,7 +77,7 @@ std::vector<cuda::StepRecord> RecordedSteps::run(TrainPosition& position,
   exchange.state = {.steps_done = position.steps_done,
                     .loss_scale = position.loss_scale};
   gpu.copy(&device()->state, &exchange.state, sizeof(exchange.state));
-  for (std::size_t i = 0; i < count; ++i) graph_->launch();
+  for (std::size_t i = 0; i < count; ++i) step_->launch();
   gpu.copy(&exchange, device(), sizeof(exchange));
   gpu.synchronize();
   position.loss_scale = exchange.state.loss_scale;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/data/device_loader.h"
@@ -10,16 +10,17 @@
 #include "engine/train/compute.h"
 #include "engine/train/options.h"
 #include "engine/train/position.h"
-#include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/recording.h"
 #include "kernels/step.h"
 
 namespace ringlet {
 
-// Training steps on a GPU that are recorded once, as a CUDA graph, and launched
-// again for each step: from the gathering of its pictures to the optimizer a
-// step is one call of the host, and what becomes of it the host reads for many
-// steps at once. For whole batches, on one rank, or on several that sum their
-// gradients by NCCL, which is recorded too.
+// Training steps on a GPU that are recorded once and launched again for each
+// step, and what becomes of them the host reads for many at once. For whole
+// batches. On one rank, or on several that sum their gradients by NCCL, all from
+// the gathering of the pictures to the optimizer is one CUDA graph. Where the
+// host has a part in the sums, the graph is cut at each bucket: the host starts
+// its all-reduce there, and goes on with the next piece of backward().
 //
 // The same kernels run on the same data as without it: the results are equal to
 // the bit.
@@ -64,7 +65,7 @@ class RecordedSteps {
   Parts parts_;
   Buffer rates_;            // of all steps, f32
   Buffer device_, pinned_;  // an Exchange each
-  std::unique_ptr<cuda::Graph> graph_;
+  std::optional<Recording> step_;
 };
 
 }  // namespace ringlet

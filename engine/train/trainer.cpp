@@ -150,8 +150,7 @@ std::vector<StepResult> Trainer::steps(BatchSource& loader,
 }
 
 bool Trainer::records_steps() const {
-  return compute_.device == Device::kCuda && compute_.graph &&
-         (communicator_.size() == 1 || compute_.nccl);
+  return compute_.device == Device::kCuda && compute_.graph;
 }
 
 std::size_t Trainer::recordable_steps() const {
@@ -180,6 +179,7 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
                              loader, buffers_before_, pool_});
   }
   loader.skip(count);
+  const StepMark mark(communicator_, position_.steps_done + 1);
   const std::vector<cuda::StepRecord> records =
       recorded_->run(position_, count);
   StepTimer share(begin);

@@ -171,21 +171,25 @@ class CudaLibrary final : public Library {
     static_cast<void>(cudaIpcCloseMemHandle(memory));
   }
 
-  std::unique_ptr<Graph> record(const std::function<void()>& body) override {
-    // Relaxed: memory may be taken meanwhile.
+  void begin_graph() override {
+    // Relaxed: memory may be taken meanwhile, and other threads work on.
     RINGLET_CUDA(
         cudaStreamBeginCapture(cuda::stream(), cudaStreamCaptureModeRelaxed));
+  }
+  std::unique_ptr<Graph> end_graph() override {
     cudaGraph_t graph = nullptr;
-    try {
-      body();
-    } catch (...) {
-      static_cast<void>(cudaStreamEndCapture(cuda::stream(), &graph));
-      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
-      static_cast<void>(cudaGetLastError());  // or the next launch finds it
-      throw;
-    }
     RINGLET_CUDA(cudaStreamEndCapture(cuda::stream(), &graph));
-    return std::make_unique<RecordedGraph>(graph);
+    std::size_t nodes = 0;
+    RINGLET_CUDA(cudaGraphGetNodes(graph, nullptr, &nodes));
+    if (nodes > 0) return std::make_unique<RecordedGraph>(graph);
+    RINGLET_CUDA(cudaGraphDestroy(graph));
+    return nullptr;
+  }
+  void drop_graph() noexcept override {
+    cudaGraph_t graph = nullptr;
+    static_cast<void>(cudaStreamEndCapture(cuda::stream(), &graph));
+    if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+    static_cast<void>(cudaGetLastError());  // or the next launch finds it
   }
 
   Backend& backend() override {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -124,11 +123,12 @@ class Library {
   virtual void* open_memory(const IpcHandle& handle) = 0;
   virtual void close_memory(void* memory) noexcept = 0;
 
-  // Records what `body` enqueues from this thread, which is not done meanwhile.
-  // It must not wait for the GPU, nor copy from or to memory of the host other
-  // than pinned, and everything in it must have run once before: libraries make
-  // their plans at first use.
-  virtual std::unique_ptr<Graph> record(const std::function<void()>& body) = 0;
+  // What the calling thread enqueues between the two is not done, but becomes
+  // the graph; null where that is nothing. See Recording.
+  virtual void begin_graph() = 0;
+  virtual std::unique_ptr<Graph> end_graph() = 0;
+  // Instead of end_graph(), after an error.
+  virtual void drop_graph() noexcept = 0;
 
   // Of the calling thread: its kernels, and the cudaStream_t of its work.
   virtual Backend& backend() = 0;

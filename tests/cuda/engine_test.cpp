@@ -7,12 +7,16 @@
 #include "engine/parallel/data_parallel.h"
 #include "engine/train/trainer.h"
 #include "kernels/backend.h"
-#include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/recording.h"
 #include "kernels/runtime/threads.h"
 #include "models/resnet.h"
 #include "support/catch.h"
 #include "support/reference.h"
 #include "support/spawn_ranks.h"
+
+#ifdef RINGLET_CUDACPU
+#include "support/cudacpu/streams.h"
+#endif
 
 // The engine on a GPU, or on the emulator: against itself on the CPU.
 using namespace ringlet;
@@ -241,15 +245,15 @@ TEST_CASE("training on the GPU is what it is on the CPU", "[long]") {
 }
 
 #ifdef RINGLET_CUDACPU
-TEST_CASE("NCCL and the way by the host give the same sums") {
+TEST_CASE("NCCL and our ring give the same sums") {
   TrainOptions options = small_options();
   options.steps = 2;  // the second one is recorded with NCCL
-  const Run staged = train({.device = Device::kCuda}, 2, options);
+  const Run ring = train({.device = Device::kCuda}, 2, options);
   const Run nccl = train({.device = Device::kCuda, .nccl = true}, 2, options);
   CHECK(nccl.steps.at(1).time.seconds(StepPhase::kDevice) > 0);
-  for (std::size_t i = 0; i < staged.state.size(); ++i) {
-    INFO(staged.state[i].name);
-    CHECK((nccl.state[i].array.values == staged.state[i].array.values));
+  for (std::size_t i = 0; i < ring.state.size(); ++i) {
+    INFO(ring.state[i].name);
+    CHECK((nccl.state[i].array.values == ring.state[i].array.values));
   }
 }
 
@@ -309,12 +313,12 @@ constexpr int kNcclRanks = 1;  // each would want a GPU of its own
 TEST_CASE("steps that are recorded have the bits of those that are not",
           "[long]") {
   // The rate of 1e30 leaves nothing finite.
-  const auto [dtype, lr, nccl] =
-      GENERATE(table<Dtype, double, bool>({{Dtype::kF32, 0.02, false},
-                                           {Dtype::kBF16, 0.02, true},
-                                           {Dtype::kF16, 1e30, false},
-                                           {Dtype::kF16, 1e30, true}}));
-  const int ranks = nccl ? kNcclRanks : 1;
+  const auto [dtype, lr, ranks, nccl] = GENERATE(
+      table<Dtype, double, int, bool>({{Dtype::kF32, 0.02, 1, false},
+                                       {Dtype::kF32, 0.02, 2, false},
+                                       {Dtype::kBF16, 0.02, kNcclRanks, true},
+                                       {Dtype::kF16, 1e30, 2, false},
+                                       {Dtype::kF16, 1e30, kNcclRanks, true}}));
   INFO(name_of(dtype) << " " << lr << ", " << ranks << " ranks");
   TrainOptions options = small_options();
   options.steps = 8;
@@ -351,10 +355,56 @@ TEST_CASE("steps that are recorded have the bits of those that are not",
   }
 }
 
+#ifdef RINGLET_CUDACPU
+TEST_CASE("training waits for all that it needs of the GPU", "[long]") {
+  TrainOptions options = small_options();
+  const bool nccl = GENERATE(false, true);
+  const ComputeOptions compute{.device = Device::kCuda, .nccl = nccl};
+  const Run early = train(compute, 2, options);
+  cudacpu::set_late(true);
+  const Run late = train(compute, 2, options);
+  cudacpu::set_late(false);
+  REQUIRE(late.steps.size() == early.steps.size());
+  for (std::size_t i = 0; i < early.steps.size(); ++i) {
+    CHECK(late.steps[i].loss == early.steps[i].loss);
+  }
+  CHECK(late.accuracy == early.accuracy);
+  for (std::size_t i = 0; i < early.state.size(); ++i) {
+    INFO(early.state[i].name);
+    CHECK((late.state[i].array.values == early.state[i].array.values));
+  }
+}
+#endif
+
+TEST_CASE("the host has its part in what is recorded") {
+  const std::vector<float> none(4), ones(4, 1);
+  const Tensor from = Tensor::of({4}, ones).to(Device::kCuda);
+  const Tensor to =
+      Tensor::zeros({4}, Dtype::kF32, Layout::kPlain, Device::kCuda);
+  const Tensor between = to.clone();
+  int calls = 0;
+  const Recording recording([&] {
+    to.copy_from(from);
+    Recording::add([&] { ++calls; });
+    // Nothing of the GPU's between these two.
+    Recording::add([&] { between.copy_from(to); });
+    to.copy_from(to);
+  });
+  CHECK(calls == 0);
+  CHECK((to.to_vector() == none));
+  for (int i = 1; i <= 2; ++i) {
+    recording.launch();
+    CHECK(calls == i);
+    CHECK((to.to_vector() == ones));
+    CHECK((between.to_vector() == ones));
+  }
+  CHECK_FALSE(Recording::is_on());
+}
+
 TEST_CASE("what cannot be recorded is refused") {
   const Tensor there =
       Tensor::zeros({4}, Dtype::kF32, Layout::kPlain, Device::kCuda);
-  CHECK_THROWS_AS(cuda::library().record([&] { there.to_host(); }), Error);
+  CHECK_THROWS_AS(Recording([&] { there.to_host(); }), Error);
   // And recording has ended.
   CHECK((there.to_vector() == std::vector<float>(4)));
 }

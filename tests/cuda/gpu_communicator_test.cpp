@@ -102,15 +102,17 @@ void check_call_of(const Way& way, int ranks, CollectiveKind kind,
   CHECK(wrong == 0);
 }
 
+#ifdef RINGLET_CUDACPU
+void set_late(bool late) { cudacpu::set_late(late); }
+#else
+void set_late(bool) {}
+#endif
+
 // Streams do what they are given as late as they may, where that can be had.
 class LateStreams {
  public:
-#ifdef RINGLET_CUDACPU
-  LateStreams() { cudacpu::set_late(true); }
-  ~LateStreams() { cudacpu::set_late(false); }
-#else
-  LateStreams() = default;
-#endif
+  LateStreams() { set_late(true); }
+  ~LateStreams() { set_late(false); }
   LateStreams(const LateStreams&) = delete;
   LateStreams& operator=(const LateStreams&) = delete;
 };

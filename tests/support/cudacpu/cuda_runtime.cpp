@@ -246,6 +246,12 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
       new cudacpu::Work(cudacpu::end_recording()));
   return cudaSuccess;
 }
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes,
+                              std::size_t* count) {
+  if (nodes != nullptr) return cudaErrorInvalidValue;
+  *count = reinterpret_cast<cudacpu::Work*>(graph)->size();
+  return cudaSuccess;
+}
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long) {
   *executable = reinterpret_cast<cudaGraphExec_t>(
