@@ -10,9 +10,9 @@
 #include "apps/commands.h"
 #include "apps/signals.h"
 #include "apps/train_device.h"
-#include "collectives/gpu_communicator.h"
 #include "apps/train_options.h"
 #include "apps/train_trace.h"
+#include "collectives/gpu_communicator.h"
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
@@ -99,6 +99,7 @@ struct Setup {
   TrainPlan plan;
   ComputeOptions compute;
   std::unique_ptr<ResNet> model;
+  std::string convolutions;  // how a GPU computes them
 
   Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
         Communicator& communicator);
@@ -138,11 +139,18 @@ Setup::Setup(const TrainOptions& options,
           plan.total_steps));
     }
   });
+  const auto make = [&] {
+    return make_model(options, data.train.classes.size());
+  };
+  if (compute.device == Device::kCuda) {
+    cuda::library().set_allow_tf32(compute.tf32);
+    cuda::library().set_legacy_convolutions(options.conv == "direct");
+  }
+  convolutions = prepare_gpu(make, data, plan, compute,
+                             directory ? directory->read_convolutions() : "",
+                             communicator);
   agree(communicator, [&] {
-    model = make_model(options, data.train.classes.size());
-    if (compute.device == Device::kCuda) {
-      cuda::library().set_allow_tf32(compute.tf32);
-    }
+    model = make();
     model->to(compute.device);
   });
 }
@@ -336,6 +344,7 @@ int train_command(int argc, char** argv) {
                                    .mpi = mpi_version(),
                                    .gpu = gpu_name(setup.compute)},
                                   host_info());
+    setup.directory->write_convolutions(setup.convolutions);
     log.emplace(*setup.directory, options, setup.plan, setup.columns,
                 std::cout);
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),

@@ -6,6 +6,8 @@
 #include "collectives/mpi_scope.h"
 #include "collectives/nccl_communicator.h"
 #include "engine/io/run_directory.h"
+#include "engine/parallel/agreement.h"
+#include "engine/train/trial_step.h"
 #include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/error.h"
 #include "kernels/runtime/threads.h"
@@ -32,6 +34,28 @@ bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
   return all == 1;
 }
 
+std::string prepare_gpu(
+    const std::function<std::unique_ptr<Module>()>& make_model,
+    const Dataset& data, const TrainPlan& plan, const ComputeOptions& compute,
+    const std::string& known, Communicator& communicator) {
+  if (compute.device == Device::kCpu) return "";
+  const auto ranks = static_cast<std::size_t>(communicator.size());
+  cuda::Library& gpu = cuda::library();
+  const std::string before = gather_text(communicator, known).front();
+  // All ranks at the same time, so that none waits for long.
+  agree(communicator, [&] {
+    gpu.set_conv_choices(before);
+    gpu.set_conv_tuning(gpu.conv_choices().empty());
+    try_step(make_model, data.train, (plan.global_batch + ranks - 1) / ranks,
+             compute);
+    gpu.set_conv_tuning(false);
+  });
+  const std::string choices =
+      gather_text(communicator, gpu.conv_choices()).front();
+  if (communicator.rank() > 0) gpu.set_conv_choices(choices);
+  return choices;
+}
+
 std::string gpu_name(const ComputeOptions& compute) {
   if (compute.device == Device::kCpu) return "";
   return cuda::library().describe();
@@ -40,8 +64,8 @@ std::string gpu_name(const ComputeOptions& compute) {
 std::string gpu_of(const ComputeOptions& compute) {
   if (compute.device == Device::kCpu) return "";
   cuda::Library& gpu = cuda::library();
-  return fmt::format(", GPU {} of {}: {}", own_gpu(),
-                     gpu.gpu_count(), gpu.describe());
+  return fmt::format(", GPU {} of {}: {}", own_gpu(), gpu.gpu_count(),
+                     gpu.describe());
 }
 
 std::string warning_of(const LaunchInfo& self, const ComputeOptions& compute,

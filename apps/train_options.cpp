@@ -298,9 +298,11 @@ void add_machine(CLI::App& app, TrainOptions& o) {
   app.add_option("--threads", o.threads, "Threads of the kernels, per rank")
       ->default_str("cores / ranks on this host")
       ->check(whole_number(1, kMostThreads));
-  app.add_option("--conv", o.conv,
-                 "Convolutions: auto (by a table, Winograd where it is faster) "
-                 "or direct")
+  app.add_option(
+         "--conv", o.conv,
+         "Convolutions: auto (by a table, Winograd where it is faster; on "
+         "a GPU the fastest that cuDNN and cuBLAS have) or direct (on a "
+         "GPU cuDNN's former interface)")
       ->check(CLI::IsMember({"auto", "direct"}));
 }
 

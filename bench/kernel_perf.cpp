@@ -159,6 +159,8 @@ ordered_json measure(const Options& options, const ComputeOptions& compute) {
   const Tensor filler({size(filler_bytes)}, Dtype::kU8, Layout::kPlain,
                       compute.device);
   constexpr int kWarmUp = 2;
+  // As a training does before it begins.
+  if (on_gpu) cuda::library().set_conv_tuning(true);
   for (int i = 0; i < kWarmUp; ++i) training.step();
   KernelProfile profile(compute.device);
   for (std::size_t i = 0; i < options.steps; ++i) {

@@ -91,10 +91,10 @@ class MismatchError : public Error {
 //
 // Every rank calls the same operations in the same order with the same counts.
 // A Communicator is used by one thread at a time. Data lie in host memory (for
-// a GPU's see gpu_communicator.h); counts go from 0 to beyond 2^31 bytes. A world of one is no special case.
-// Errors of the layers below are thrown as ringlet::Error; every later call
-// then throws too. Of two communicators over MPI in one process, only one may
-// have work in flight.
+// a GPU's see gpu_communicator.h); counts go from 0 to beyond 2^31 bytes. A
+// world of one is no special case. Errors of the layers below are thrown as
+// ringlet::Error; every later call then throws too. Of two communicators over
+// MPI in one process, only one may have work in flight.
 //
 // Sums and the like: result[i] is element i of rank 0 op ... op that of the
 // last rank, with the same bits on every rank that gets it; in which order they

@@ -71,9 +71,7 @@ class GpuCommunicator final : public Communicator {
 
 }  // namespace
 
-int own_gpu() {
-  return launch_info().local_rank % cuda::library().gpu_count();
-}
+int own_gpu() { return launch_info().local_rank % cuda::library().gpu_count(); }
 
 void use_own_gpu() { cuda::library().use_gpu(own_gpu()); }
 

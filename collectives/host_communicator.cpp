@@ -62,8 +62,8 @@ Buffer HostCommunicator::allocate(std::size_t bytes) {
 void HostCommunicator::check(const Collective& call) const {
   check_call(call, size());
   if (takes(call.device)) return;
-  throw Error(fmt::format("{} takes no arrays on a GPU: {}", name(),
-                          describe(call)));
+  throw Error(
+      fmt::format("{} takes no arrays on a GPU: {}", name(), describe(call)));
 }
 
 std::shared_ptr<GpuOrder> HostCommunicator::order_on_gpu() {
@@ -88,9 +88,8 @@ Work HostCommunicator::start(const Collective& call) {
   HostCollectives* back_end = collectives_.get();
   if (call.device == Device::kCuda) {
     const auto ordered = std::make_shared<GpuOrder::Call>(order_on_gpu());
-    return after(progress_.submit([=] {
-      ordered->run([&] { back_end->run(started); });
-    }),
+    return after(progress_.submit(
+                     [=] { ordered->run([&] { back_end->run(started); }); }),
                  ordered);
   }
   return progress_.submit([=] { back_end->run(started); });

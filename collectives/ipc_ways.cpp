@@ -78,7 +78,7 @@ struct IpcWays::Way {
   Counters* there = nullptr;
   std::byte* slots_here = nullptr;
   std::byte* slots_there = nullptr;
-  void* opened = nullptr;  // null: memory of this process
+  void* opened = nullptr;                 // null: memory of this process
   std::uint64_t sends = 0, receives = 0;  // started
 };
 
@@ -201,8 +201,7 @@ IpcWays::IpcWays(Transport& host, std::size_t slot_bytes)
 // Makes what this rank has for the others.
 void IpcWays::offer() {
   cuda::Library& gpu = cuda::library();
-  slots_ =
-      static_cast<std::byte*>(gpu.allocate(ranks_ * kSlots * slot_bytes_));
+  slots_ = static_cast<std::byte*>(gpu.allocate(ranks_ * kSlots * slot_bytes_));
   if (slots_ == nullptr) throw Error("out of memory on the GPU");
   Card& card = *cards_[self_];
   card.process = getpid();

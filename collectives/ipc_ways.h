@@ -68,9 +68,9 @@ class IpcWays {
   Transport& host_;
   std::size_t slot_bytes_;
   HostMemory memory_;
-  std::size_t ranks_, self_;  // of this host
-  std::byte* slots_ = nullptr;  // on the GPU: kSlots for each rank
-  std::vector<Card*> cards_;    // by rank, in memory that all share
+  std::size_t ranks_, self_;                // of this host
+  std::byte* slots_ = nullptr;              // on the GPU: kSlots for each rank
+  std::vector<Card*> cards_;                // by rank, in memory that all share
   std::vector<std::unique_ptr<Way>> ways_;  // by rank; null: this one
 };
 

@@ -93,8 +93,7 @@ void check_backend(const std::string& text, Device device) {
   const Spec spec(text);
   const bool on_gpu = device == Device::kCuda;
   if (!on_gpu && (is_nccl(text) || spec.pinned)) {
-    throw Error(
-        fmt::format("--backends: '{}' expects --device cuda", text));
+    throw Error(fmt::format("--backends: '{}' expects --device cuda", text));
   }
   if (is_nccl(text)) {
     if (const std::string why_not = why_no_nccl(); !why_not.empty()) {
@@ -110,9 +109,10 @@ void check_backend(const std::string& text, Device device) {
                             backend_help()));
   }
   if (spec.pinned && spec.name != "auto" && !spec.ours()) {
-    throw Error(fmt::format("--backends: '{}' copies whole arrays to the host; "
-                            "expected auto, or one of ours, before {}",
-                            text, kPinned));
+    throw Error(
+        fmt::format("--backends: '{}' copies whole arrays to the host; "
+                    "expected auto, or one of ours, before {}",
+                    text, kPinned));
   }
   const bool foreign = spec.name == "gloo" || algorithm_of(spec) > 0;
   if (spec.guarded && foreign) {
@@ -138,8 +138,7 @@ std::vector<std::string> drop_impossible(PerfOptions& options,
                                          Communicator& control) {
   if (options.device == Device::kCpu) return {};
   const char* several = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
-  std::int32_t shared =
-      launch_info().local_size > cuda::library().gpu_count();
+  std::int32_t shared = launch_info().local_size > cuda::library().gpu_count();
   control.all_reduce(&shared, 1, Dtype::kI32, ReduceOp::kMax);
   if (shared == 0) return {};
   std::vector<std::string> notes{

@@ -59,8 +59,7 @@ int run(int argc, char** argv) {
   Sweep sweep(options);
   Communicator& control = sweep.control();
   RunFacts facts{
-      gather_text(control, this_rank(options.device)),
-      notes,
+      gather_text(control, this_rank(options.device)), notes,
       command_line(argc, argv, control.size()), mpi_version(),
       fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))};
   std::optional<Report> report;

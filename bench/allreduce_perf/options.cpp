@@ -242,7 +242,8 @@ void take_device(const Texts& texts, PerfOptions& o) {
       {o.predict_ranks > 0, "--predict"}};
   for (const auto& [given, name] : of_the_host) {
     if (!given) continue;
-    throw Error(fmt::format("{} with --device cuda: expected --device cpu", name));
+    throw Error(
+        fmt::format("{} with --device cuda: expected --device cpu", name));
   }
 }
 

@@ -75,9 +75,7 @@ struct Sweep::Arm {
 };
 
 Sweep::Sweep(const PerfOptions& options)
-    : options_(options),
-      control_(make_communicator("mpi")),
-      arrays_(options) {
+    : options_(options), control_(make_communicator("mpi")), arrays_(options) {
   for (const std::string& backend : options.backends) {
     if (is_nccl(backend)) {
       backends_.push_back(make_nccl_communicator(*control_));
@@ -136,7 +134,7 @@ std::vector<Sweep::Arm> Sweep::make_arms(const Row& what) {
     for (const bool in_place : {false, true}) {
       if (!in_place && !has_input(what.kind)) continue;
       Collective call{what.kind,  arrays_.input(), arrays_.output(),
-                      what.count, what.dtype,    what.op};
+                      what.count, what.dtype,      what.op};
       call.root = std::max(what.root, 0);
       std::byte* written = arrays_.input();
       std::size_t bytes = what.bytes;

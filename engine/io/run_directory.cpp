@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kIndent = 2;
 constexpr mode_t kLockMode = 0644;
+constexpr const char* kConvolutions = "convolutions.txt";
 
 [[noreturn]] void refuse_folder(const std::filesystem::path& path,
                                 const std::string& reason) {
@@ -177,6 +178,17 @@ void RunDirectory::write_config(const nlohmann::ordered_json& options,
                     nlohmann::ordered_json::error_handler_t::replace) +
       "\n";
   write_file_atomically(config(), {std::as_bytes(std::span(text))});
+}
+
+std::string RunDirectory::read_convolutions() const {
+  std::ifstream file(path_ / kConvolutions);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void RunDirectory::write_convolutions(const std::string& choices) const {
+  if (choices.empty()) return;
+  write_file_atomically(path_ / kConvolutions,
+                        {std::as_bytes(std::span(choices))});
 }
 
 }  // namespace ringlet

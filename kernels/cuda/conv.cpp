@@ -3,62 +3,113 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/conv_choices.h"
 #include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/families.h"
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/precision.h"
 #include "kernels/cuda/stream_timer.h"
 
 namespace ringlet::cuda {
 namespace {
 
-constexpr const char* name_of(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::kForward:
-      return "forward";
-    case ConvPass::kBackwardData:
-      return "backward_data";
-    case ConvPass::kBackwardWeights:
-      break;
-  }
-  return "backward_weights";
+std::size_t pixels_of_y(const ConvShape& s) {
+  return s.n * s.out_h() * s.out_w();
 }
 
-std::string text_of(const ConvKey& key) {
-  const ConvShape& s = key.args.shape;
-  std::string text = std::string(name_of(key.pass)) + " of [";
-  for (const std::size_t size : {s.n, s.c, s.h, s.w}) {
-    text += std::to_string(size) + ", ";
-  }
-  text.resize(text.size() - 2);
-  return text + "] " + ringlet::name_of(key.args.dtype) + " with " +
-         std::to_string(s.k) + " filters " + std::to_string(s.kernel_h) + "x" +
-         std::to_string(s.kernel_w) + ", stride " + std::to_string(s.stride) +
-         ", padding " + std::to_string(s.padding);
+bool is_pointwise(const ConvShape& s) {
+  return s.kernel_h == 1 && s.kernel_w == 1 && s.stride == 1 && s.padding == 0;
 }
 
-// cuDNN's convolutions. Each kind is planned once: of the engines offered
-// first, the fastest on the very arrays of the first call.
+// A 1x1 convolution in channels last is a product of matrices: of the pixels,
+// by their channels, and of the filters.
+class MatmulPlan final : public ConvPlan {
+ public:
+  explicit MatmulPlan(const ConvKey& key) : key_(key) {}
+
+  void run(const void* x, const void* weight, const void* y) override {
+    const ConvShape& s = key_.args.shape;
+    const std::size_t pixels = pixels_of_y(s);
+    const Dtype dtype = key_.args.dtype;
+    switch (key_.pass) {
+      case ConvPass::kForward:
+        return matmul({.m = pixels,
+                       .n = s.k,
+                       .k = s.c,
+                       .in_dtype = dtype,
+                       .out_dtype = dtype,
+                       .a = x,
+                       .a_transposed = false,
+                       .b = weight,
+                       .b_transposed = true,
+                       .c = const_cast<void*>(y)});
+      case ConvPass::kBackwardData:
+        return matmul({.m = pixels,
+                       .n = s.c,
+                       .k = s.k,
+                       .in_dtype = dtype,
+                       .out_dtype = dtype,
+                       .a = y,
+                       .a_transposed = false,
+                       .b = weight,
+                       .b_transposed = false,
+                       .c = const_cast<void*>(x)});
+      case ConvPass::kBackwardWeights:
+        return matmul({.m = s.k,
+                       .n = s.c,
+                       .k = pixels,
+                       .in_dtype = dtype,
+                       .out_dtype = key_.weight_dtype,
+                       .a = y,
+                       .a_transposed = true,
+                       .b = x,
+                       .b_transposed = false,
+                       .c = const_cast<void*>(weight)});
+    }
+  }
+
+ private:
+  ConvKey key_;
+};
+
+// A plan, and its name among the choices.
+struct Candidate {
+  std::string name;
+  ConvPlanPtr plan;
+};
+
+std::vector<Candidate> candidates_for(const ConvKey& key) {
+  constexpr std::size_t kMost = 4;
+  std::vector<Candidate> all;
+  if (!legacy_convolutions()) {
+    for (ConvPlanPtr& plan : offer_plans(key, kMost)) {
+      all.push_back({"engine " + std::to_string(all.size()), std::move(plan)});
+    }
+    if (is_pointwise(key.args.shape)) {
+      all.push_back({"matmul", std::make_unique<MatmulPlan>(key)});
+    }
+  }
+  if (!all.empty()) return all;
+  if (ConvPlanPtr legacy = make_legacy_plan(key)) {
+    all.push_back({"legacy", std::move(legacy)});
+  }
+  return all;
+}
+
+// By cuDNN and cuBLASLt. Each kind of convolution is planned once.
 class Conv final : public ConvKernels {
  public:
-  Conv() : convert_(make_elementwise()) {
-    RINGLET_CUDNN(cudnnCreate(&handle_));
-    RINGLET_CUDNN(cudnnSetStream(handle_, stream()));
-  }
-  ~Conv() override { cudnnDestroy(handle_); }
-  Conv(const Conv&) = delete;
-  Conv& operator=(const Conv&) = delete;
-
   void forward(const ConvArgs& args, const void* x, const void* weight,
                const float* bias, void* y) override {
     if (args.shape.n == 0) return;
     const ConvKey key = key_of(args, ConvPass::kForward);
-    run(required(plan_for(key, x, weight, y), key), x, weight, y);
+    required(plan_for(key, x, weight, y), key).run(x, weight, y);
     if (bias != nullptr) {
       add_bias(pixels_of_y(args.shape), args.shape.k, args.dtype, bias, y);
     }
@@ -68,10 +119,10 @@ class Conv final : public ConvKernels {
                      void* dx) override {
     if (args.shape.n == 0) return;
     const ConvKey key = key_of(args, ConvPass::kBackwardData);
-    run(required(plan_for(key, dx, weight, dy), key), dx, weight, dy);
+    required(plan_for(key, dx, weight, dy), key).run(dx, weight, dy);
   }
 
-  // Where no engine gives f32 from halves, the sums are rounded to halves.
+  // Where nothing gives f32 from halves, the sums are rounded to halves.
   void backward_weights(const ConvArgs& args, const void* x, const void* dy,
                         float* dweight, float* dbias) override {
     const ConvShape& s = args.shape;
@@ -83,12 +134,12 @@ class Conv final : public ConvKernels {
     }
     ConvKey key = key_of(args, ConvPass::kBackwardWeights);
     key.weight_dtype = Dtype::kF32;
-    if (const ConvPlan* plan = plan_for(key, x, dweight, dy)) {
-      run(*plan, x, dweight, dy);
+    if (ConvPlan* plan = plan_for(key, x, dweight, dy)) {
+      plan->run(x, dweight, dy);
     } else {
       key.weight_dtype = args.dtype;
       void* rounded = scratch(s.weight_count() * size_of(args.dtype));
-      run(required(plan_for(key, x, rounded, dy), key), x, rounded, dy);
+      required(plan_for(key, x, rounded, dy), key).run(x, rounded, dy);
       convert_->reorder({1, s.weight_count(), 1, 1, Layout::kPlain, args.dtype},
                         rounded, Layout::kPlain, Dtype::kF32, dweight);
     }
@@ -105,53 +156,70 @@ class Conv final : public ConvKernels {
     return {args, pass, args.dtype, args.dtype == Dtype::kF32 && allow_tf32()};
   }
 
-  static std::size_t pixels_of_y(const ConvShape& s) {
-    return s.n * s.out_h() * s.out_w();
-  }
-
-  static const ConvPlan& required(const ConvPlan* plan, const ConvKey& key) {
+  static ConvPlan& required(ConvPlan* plan, const ConvKey& key) {
     if (plan != nullptr) return *plan;
-    throw Error("cuDNN has no deterministic engine for convolution " +
+    throw Error("cuDNN has no deterministic way to compute the convolution " +
                 text_of(key));
   }
 
-  // Null where cuDNN has none.
-  const ConvPlan* plan_for(const ConvKey& key, const void* x,
-                           const void* weight, const void* y) {
+  // Null where there is none.
+  ConvPlan* plan_for(const ConvKey& key, const void* x, const void* weight,
+                     const void* y) {
+    if (const unsigned set = conv_choices_set(); set != choices_set_) {
+      plans_.clear();
+      choices_set_ = set;
+    }
     auto found = plans_.find(key);
     if (found == plans_.end()) {
-      found = plans_.emplace(key, fastest(key, x, weight, y)).first;
+      found = plans_.emplace(key, choose(key, x, weight, y)).first;
     }
-    return found->second ? &*found->second : nullptr;
+    return found->second.get();
   }
 
-  std::optional<ConvPlan> fastest(const ConvKey& key, const void* x,
-                                  const void* weight, const void* y) {
-    constexpr std::size_t kTried = 4;
-    std::vector<ConvPlan> plans = ConvPlan::offers(handle_, key, kTried);
-    if (plans.empty()) return std::nullopt;
+  ConvPlanPtr choose(const ConvKey& key, const void* x, const void* weight,
+                     const void* y) {
+    std::vector<Candidate> all = candidates_for(key);
+    if (all.empty()) return nullptr;
+    std::size_t chosen = 0;
+    if (const auto name = conv_choice(key)) {
+      const auto named =
+          std::find_if(all.begin(), all.end(),
+                       [&](const Candidate& one) { return one.name == *name; });
+      if (named != all.end()) {
+        chosen = static_cast<std::size_t>(named - all.begin());
+      }
+    } else if (conv_tuning() && all.size() > 1) {
+      chosen = fastest(all, x, weight, y);
+      add_conv_choice(key, all[chosen].name);
+    }
+    return std::move(all[chosen].plan);
+  }
+
+  // On the very arrays of the call.
+  std::size_t fastest(const std::vector<Candidate>& all, const void* x,
+                      const void* weight, const void* y) {
     std::size_t best = 0;
-    double best_seconds = 0;
-    for (std::size_t i = 0; i < plans.size() && plans.size() > 1; ++i) {
-      const double seconds = seconds_of(plans[i], x, weight, y);
-      if (i == 0 || seconds < best_seconds) {
+    double best_seconds = std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const double seconds = seconds_of(*all[i].plan, x, weight, y);
+      if (seconds < best_seconds) {
         best = i;
         best_seconds = seconds;
       }
     }
-    return std::move(plans[best]);
+    return best;
   }
 
   // The shortest of a few runs, after one that is not counted; infinity where
   // the engine, compiled as it is, does not run.
-  double seconds_of(const ConvPlan& plan, const void* x, const void* weight,
+  double seconds_of(ConvPlan& plan, const void* x, const void* weight,
                     const void* y) {
     constexpr int kRuns = 4;
     double shortest = std::numeric_limits<double>::infinity();
     try {
       for (int i = 0; i <= kRuns; ++i) {
         timer_.start();
-        run(plan, x, weight, y);
+        plan.run(x, weight, y);
         timer_.stop();
         if (i > 0) shortest = std::min(shortest, timer_.seconds());
       }
@@ -162,25 +230,13 @@ class Conv final : public ConvKernels {
     return shortest;
   }
 
-  void run(const ConvPlan& plan, const void* x, const void* weight,
-           const void* y) {
-    plan.run(handle_, x, weight, y, workspace(plan.workspace_bytes()));
-  }
-
-  cudnnHandle_t handle_ = nullptr;
   StreamTimer timer_;
-  std::unique_ptr<ElementwiseKernels> convert_;
-  std::map<ConvKey, std::optional<ConvPlan>> plans_;
+  std::unique_ptr<ElementwiseKernels> convert_ = make_elementwise();
+  std::map<ConvKey, ConvPlanPtr> plans_;
+  unsigned choices_set_ = conv_choices_set();  // when the plans were made
 };
 
 }  // namespace
-
-std::string conv_library() {
-  const std::size_t version = cudnnGetVersion();  // 91900 is 9.19.0
-  return "cuDNN " + std::to_string(version / 10000) + "." +
-         std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100);
-}
 
 std::unique_ptr<ConvKernels> make_conv() { return std::make_unique<Conv>(); }
 

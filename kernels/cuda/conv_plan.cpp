@@ -1,7 +1,11 @@
 #include "kernels/cuda/conv_plan.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/cudnn_descriptor.h"
+#include "kernels/cuda/families.h"
 #include "kernels/runtime/error.h"
 
 namespace ringlet::cuda {
@@ -16,12 +20,7 @@ void check_cudnn(cudnnStatus_t status, const char* call, const char* file,
                  (reason[0] == '\0' ? "" : ": ") + reason);
 }
 
-namespace {
-
-// The names by which a plan is told where x, the weights and y lie.
-enum TensorId : std::int64_t { kX = 1, kWeight = 2, kY = 3 };
-
-cudnnDataType_t type_of(Dtype dtype) {
+cudnnDataType_t cudnn_type(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF16:
       return CUDNN_DATA_HALF;
@@ -32,6 +31,11 @@ cudnnDataType_t type_of(Dtype dtype) {
   }
 }
 
+namespace {
+
+// The names by which a plan is told where x, the weights and y lie.
+enum TensorId : std::int64_t { kX = 1, kWeight = 2, kY = 3 };
+
 // [n, c, h, w] in channels last.
 CudnnDescriptor tensor(TensorId id, Dtype dtype, std::size_t n, std::size_t c,
                        std::size_t h, std::size_t w) {
@@ -41,7 +45,8 @@ CudnnDescriptor tensor(TensorId id, Dtype dtype, std::size_t n, std::size_t c,
   };
   CudnnDescriptor result(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   result.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, std::int64_t{id});
-  result.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type_of(dtype));
+  result.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE,
+             cudnn_type(dtype));
   result.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, kAlignment);
   result.set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64,
              sizes({n, c, h, w}));
@@ -167,11 +172,12 @@ bool is_wanted(const ConvKey& key, const CudnnDescriptor& configuration) {
          !has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
 }
 
-}  // namespace
+// All that a plan was made from lives as long as it.
+using Parts = std::vector<CudnnDescriptor>;
 
 // A graph of one operation, the last of the parts; nothing where cuDNN does not
 // take such an operation.
-ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
+Parts graph_of(const ConvKey& key) {
   const ConvShape& s = key.args.shape;
   const Dtype dtype = key.args.dtype;
   const PassNames names = names_of(key.pass);
@@ -190,7 +196,8 @@ ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
   operation.set(names.beta, CUDNN_TYPE_FLOAT, 0.0f);
   if (!operation.try_finalize()) return {};
   CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE,
+            cudnn_handle());
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
   if (!graph.try_finalize()) return {};
   parts.push_back(std::move(operation));
@@ -198,41 +205,82 @@ ConvPlan::Parts ConvPlan::graph_of(cudnnHandle_t handle, const ConvKey& key) {
   return parts;
 }
 
-std::vector<ConvPlan> ConvPlan::offers(cudnnHandle_t handle, const ConvKey& key,
-                                       std::size_t most) {
+// What cuDNN has compiled for a graph.
+class GraphPlan final : public ConvPlan {
+ public:
+  GraphPlan(std::shared_ptr<const Parts> graph, CudnnDescriptor configuration,
+            CudnnDescriptor plan, std::size_t workspace_bytes)
+      : graph_(std::move(graph)),
+        configuration_(std::move(configuration)),
+        plan_(std::move(plan)),
+        workspace_bytes_(workspace_bytes) {}
+
+  void run(const void* x, const void* weight, const void* y) override {
+    CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64,
+             std::vector<std::int64_t>{kX, kWeight, kY});
+    pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+             std::vector<const void*>{x, weight, y});
+    pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR,
+             workspace(workspace_bytes_));
+    pack.finalize();
+    RINGLET_CUDNN(
+        cudnnBackendExecute(cudnn_handle(), plan_.handle(), pack.handle()));
+  }
+
+ private:
+  std::shared_ptr<const Parts> graph_;
+  CudnnDescriptor configuration_, plan_;
+  std::size_t workspace_bytes_;
+};
+
+}  // namespace
+
+cudnnHandle_t cudnn_handle() {
+  struct Handle {
+    cudnnHandle_t value = nullptr;
+    Handle() {
+      cudaStream_t own = stream();  // made before it, so it ends after it
+      RINGLET_CUDNN(cudnnCreate(&value));
+      RINGLET_CUDNN(cudnnSetStream(value, own));
+    }
+    ~Handle() { cudnnDestroy(value); }
+  };
+  thread_local Handle handle;
+  return handle.value;
+}
+
+std::string conv_library() {
+  const std::size_t version = cudnnGetVersion();  // 91900 is 9.19.0
+  return "cuDNN " + std::to_string(version / 10000) + "." +
+         std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
+std::vector<ConvPlanPtr> offer_plans(const ConvKey& key, std::size_t most) {
   // More would hardly be worth what a faster engine gains.
   constexpr std::int64_t kLargeWorkspace = std::int64_t{512} << 20;
-  const auto graph = std::make_shared<const Parts>(graph_of(handle, key));
+  const auto graph = std::make_shared<const Parts>(graph_of(key));
   if (graph->empty()) return {};
-  std::vector<ConvPlan> plans, greedy;
+  std::vector<ConvPlanPtr> plans, greedy;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     for (CudnnDescriptor& configuration : configurations(graph->back(), mode)) {
       if (plans.size() == most) return plans;
       if (!is_wanted(key, configuration)) continue;
       CudnnDescriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle);
+      plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE,
+               cudnn_handle());
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
       if (!plan.try_finalize()) continue;
       const std::int64_t bytes =
           plan.number(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
       (bytes > kLargeWorkspace ? greedy : plans)
-          .push_back(ConvPlan(graph, std::move(configuration), std::move(plan),
-                              static_cast<std::size_t>(bytes)));
+          .push_back(std::make_unique<GraphPlan>(
+              graph, std::move(configuration), std::move(plan),
+              static_cast<std::size_t>(bytes)));
     }
   }
   return plans.empty() ? std::move(greedy) : std::move(plans);
-}
-
-void ConvPlan::run(cudnnHandle_t handle, const void* x, const void* weight,
-                   const void* y, void* workspace) const {
-  CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64,
-           std::vector<std::int64_t>{kX, kWeight, kY});
-  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
-           std::vector<const void*>{x, weight, y});
-  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, workspace);
-  pack.finalize();
-  RINGLET_CUDNN(cudnnBackendExecute(handle, plan_.handle(), pack.handle()));
 }
 
 }  // namespace ringlet::cuda

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <compare>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/conv.h"
-#include "kernels/cuda/cudnn_descriptor.h"
 
 namespace ringlet::cuda {
 
@@ -20,38 +21,29 @@ struct ConvKey {
   auto operator<=>(const ConvKey&) const = default;
 };
 
-// A convolution that cuDNN has compiled: for one shape, type and pass.
+// "forward of [128, 64, 32, 32] bf16 with 64 filters 3x3, stride 1, ...": one
+// text for each key.
+std::string text_of(const ConvKey& key);
+
+// A way to compute a convolution: for one shape, type and pass.
 class ConvPlan {
  public:
-  // Those that cuDNN's heuristics offer, the likely fastest first, up to `most`
-  // of them: none where it has no engine. Engines that give other bits at each
-  // run are left out, and for f32 without TF32 those with tensor cores.
-  static std::vector<ConvPlan> offers(cudnnHandle_t handle, const ConvKey& key,
-                                      std::size_t most);
-
-  // x, weight, y: two are read, and the pass's result is written. Enqueued on
-  // the handle's stream.
-  void run(cudnnHandle_t handle, const void* x, const void* weight,
-           const void* y, void* workspace) const;
-
-  std::size_t workspace_bytes() const { return workspace_bytes_; }
-
- private:
-  // All that the plan was made from lives as long as it.
-  using Parts = std::vector<CudnnDescriptor>;
-
-  ConvPlan(std::shared_ptr<const Parts> graph, CudnnDescriptor configuration,
-           CudnnDescriptor plan, std::size_t workspace_bytes)
-      : graph_(std::move(graph)),
-        configuration_(std::move(configuration)),
-        plan_(std::move(plan)),
-        workspace_bytes_(workspace_bytes) {}
-
-  static Parts graph_of(cudnnHandle_t handle, const ConvKey& key);
-
-  std::shared_ptr<const Parts> graph_;
-  CudnnDescriptor configuration_, plan_;
-  std::size_t workspace_bytes_;
+  virtual ~ConvPlan() = default;
+  // Two of the three are read, and the pass's result is written. Enqueued on
+  // this thread's stream, with this thread's workspace.
+  virtual void run(const void* x, const void* weight, const void* y) = 0;
 };
+using ConvPlanPtr = std::unique_ptr<ConvPlan>;
+
+// Those that cuDNN's heuristics offer, the likely fastest first, up to `most`
+// of them: none where it has no engine. The same ones in the same order for the
+// same GPU and version. Engines that give other bits at each run are left out,
+// and for f32 without TF32 those with tensor cores.
+std::vector<ConvPlanPtr> offer_plans(const ConvKey& key, std::size_t most);
+
+// By cuDNN's former interface, which is deprecated but has been there for long:
+// where the other one has no engine, and to compare it with. Null where it has
+// no algorithm that gives the same bits at each run.
+ConvPlanPtr make_legacy_plan(const ConvKey& key);
 
 }  // namespace ringlet::cuda

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/runtime/dtype.h"
+
 // cuDNN's backend interface, in which everything, from a tensor to a plan, is a
 // descriptor with attributes: the little of it that the convolutions need.
 #define RINGLET_CUDNN(call) \
@@ -17,6 +19,11 @@ namespace ringlet::cuda {
 // Throws an Error with the call's text and all that cuDNN has to say.
 void check_cudnn(cudnnStatus_t status, const char* call, const char* file,
                  int line);
+
+// This thread's, on its stream.
+cudnnHandle_t cudnn_handle();
+// Of an activation or of weights.
+cudnnDataType_t cudnn_type(Dtype dtype);
 
 class CudnnDescriptor {
  public:

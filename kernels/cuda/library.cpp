@@ -6,6 +6,7 @@
 #include "kernels/augment.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/conv_choices.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/precision.h"
 #include "kernels/cuda/stream_event.h"
@@ -85,6 +86,17 @@ class CudaLibrary final : public Library {
            ", CUDA " + version_text(runtime) + ", " + conv_library();
   }
   void set_allow_tf32(bool allow) override { cuda::set_allow_tf32(allow); }
+
+  void set_conv_tuning(bool tune) override { cuda::set_conv_tuning(tune); }
+  std::string conv_choices() override {
+    return cuda::conv_choices(describe());
+  }
+  void set_conv_choices(const std::string& text) override {
+    cuda::set_conv_choices(text, describe());
+  }
+  void set_legacy_convolutions(bool legacy) override {
+    cuda::set_legacy_convolutions(legacy);
+  }
 
   void* allocate(std::size_t bytes) override {
     cuda::stream();  // chooses this thread's GPU

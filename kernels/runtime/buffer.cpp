@@ -86,7 +86,10 @@ class CudaArena final : public Arena {
  public:
   using Arena::Arena;
   ~CudaArena() override {
-    for (const Piece& chunk : chunks_) cuda::library().release(chunk.start);
+    for (const Piece& chunk : chunks_) {
+      cuda::library().release(chunk.start);
+      g_cuda_bytes -= chunk.bytes + kCudaAlignment;
+    }
   }
 
  private:
@@ -104,10 +107,9 @@ class CudaArena final : public Arena {
 
   [[noreturn]] static void fail(std::size_t chunk) {
     const auto [free, total] = cuda::library().memory_info();
-    throw Error(fmt::format(
+    throw OutOfMemoryError(fmt::format(
         "out of memory on the GPU: {:.0f} MiB more are needed, and {:.0f} of "
-        "{:.0f} MiB are free; this process has taken {:.0f} MiB: a smaller "
-        "--batch-size takes less",
+        "{:.0f} MiB are free; this process has taken {:.0f} MiB",
         mebibytes(chunk), mebibytes(free), mebibytes(total),
         mebibytes(g_cuda_bytes)));
   }

@@ -87,6 +87,15 @@ class Library {
   // each factor's fraction and is several times as fast; off at first.
   virtual void set_allow_tf32(bool allow) = 0;
 
+  // What convolutions are computed by: while `tune` is on, each kind of them
+  // times what there is at its first use. Choices are text, a line each, for
+  // this GPU and these versions; others are of no use and left. `legacy`:
+  // cuDNN's former interface, for all.
+  virtual void set_conv_tuning(bool tune) = 0;
+  virtual std::string conv_choices() = 0;
+  virtual void set_conv_choices(const std::string& text) = 0;
+  virtual void set_legacy_convolutions(bool legacy) = 0;
+
   // Memory of the GPU at a multiple of 256 bytes; null where there is not so
   // much left. Slow, and waits for all that runs: Buffer has a faster way.
   virtual void* allocate(std::size_t bytes) = 0;

@@ -12,6 +12,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A device has no more memory; work that needs less may go on.
+class OutOfMemoryError : public Error {
+ public:
+  using Error::Error;
+};
+
 // Throws an Error whose text ends with the place in the source: for broken
 // contracts between our own functions, never for bad input from a user.
 [[noreturn]] void fail_check(const char* file, int line,

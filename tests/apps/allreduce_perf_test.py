@@ -157,8 +157,8 @@ class AllreducePerfTest(job.JobTest):
 
     def test_what_is_not_ours_is_refused_by_name(self):
         for arguments, message in (
-                ("-g 2", "-g is nccl-tests', not ours: data lie in host "
-                         "memory: start more ranks"),
+                ("-g 2", "-g is nccl-tests', not ours: a rank has one GPU: "
+                         "start more ranks"),
                 ("-G 1", "-G is nccl-tests', not ours"),
                 ("-b 1X", "'1X' is no size"),
                 ("-b 8 -e 4", "-e: 4 bytes, expected at least -b's 8"),

@@ -1,6 +1,9 @@
 #include "kernels/conv.h"
 
+#include <algorithm>
+
 #include "cuda/support.h"
+#include "kernels/cuda/conv_choices.h"
 #include "kernels/cuda/families.h"
 
 using namespace ringlet;
@@ -77,8 +80,13 @@ void check(ConvKernels& conv, const ConvShape& s, Dtype dtype) {
 
 }  // namespace
 
-// Under the emulator this is its stand-in for cuDNN, with our biases.
+// Under the emulator these are its stand-ins for cuDNN, with our biases.
 TEST_CASE("CUDA's convolution agrees with its definition") {
+  const bool legacy = GENERATE(false, true);
+  const bool tune = GENERATE(false, true);
+  INFO((legacy ? "legacy" : "graph") << (tune ? ", tuned" : ""));
+  cuda::set_legacy_convolutions(legacy);
+  cuda::set_conv_tuning(tune);
   const auto conv = cuda::make_conv();
   for (const Dtype dtype : kActivationTypes) {
     check(*conv, {2, 3, 8, 8, 16, 3, 3, 1, 1}, dtype);   // the stem
@@ -87,4 +95,60 @@ TEST_CASE("CUDA's convolution agrees with its definition") {
     check(*conv, {1, 8, 8, 8, 16, 1, 1, 2, 0}, dtype);   // a projection
     check(*conv, {1, 3, 14, 14, 8, 7, 7, 2, 3}, dtype);  // ImageNet's stem
   }
+  cuda::set_legacy_convolutions(false);
+  cuda::set_conv_tuning(false);
+}
+
+TEST_CASE("what convolutions are computed by is chosen once") {
+  using cuda::ConvPass;
+  const ConvShape shape{2, 16, 8, 8, 24, 1, 1, 1, 0};
+  const ConvArgs args{shape, Layout::kChannelsLast};
+  const cuda::ConvKey key{args, ConvPass::kForward, Dtype::kF32, false};
+  CHECK(text_of(key) ==
+        "forward of [2, 16, 8, 8] f32 with 24 filters 1x1, stride 1, padding "
+        "0");
+  CHECK(cuda::text_of({args, ConvPass::kBackwardWeights, Dtype::kBF16, true}) ==
+        "backward_weights of [2, 16, 8, 8] tf32 with 24 filters 1x1, stride 1, "
+        "padding 0, to bf16");
+  std::vector<double> x = random_values(2 * 16 * 64, 1);
+  std::vector<double> weight = random_values(16 * 24, 2);
+  const AnyArray in(x, Dtype::kF32), w(weight, Dtype::kF32);
+  const auto forward = [&] {
+    const AnyArray y(2 * 24 * 64, Dtype::kF32);
+    cuda::make_conv()->forward(args, in.data(), w.data(), nullptr, y.data());
+    return y.raw();
+  };
+  // What nobody has asked to be timed is the library's first.
+  const auto versions = "a GPU";
+  cuda::set_conv_choices("a GPU\n", versions);
+  const auto first = forward();
+  CHECK(cuda::conv_choices(versions).empty());
+  cuda::set_conv_tuning(true);
+  forward();
+  const std::string timed = cuda::conv_choices(versions);
+  cuda::set_conv_tuning(false);
+  CHECK_THAT(timed, StartsWith("a GPU\n" + text_of(key) + ": "));
+  CHECK(std::count(timed.begin(), timed.end(), '\n') == 2);
+  // What has been timed stays, for others too.
+  const auto taken = forward();
+  CHECK(cuda::conv_choices(versions) == timed);
+  cuda::set_conv_choices("a GPU\n", versions);
+  cuda::set_conv_choices(timed, versions);
+  CHECK((forward() == taken));
+#ifdef RINGLET_CUDACPU
+  // The slowest of the stand-ins is "engine 2"; "engine 1" adds in doubles.
+  CHECK_THAT(timed, !ContainsSubstring("engine 2"));
+  const std::string second = "a GPU\n" + text_of(key) + ": engine 1\n";
+  cuda::set_conv_choices(second, versions);
+  CHECK((forward() != first));
+#endif
+  // Of another GPU, or of another cuDNN's.
+  cuda::set_conv_choices("a GPU\n", versions);
+  cuda::set_conv_choices("another\n" + text_of(key) + ": engine 1\n", versions);
+  CHECK((forward() == first));
+  cuda::set_conv_choices("a GPU\n" + text_of(key) + ": engine 77\n", versions);
+  CHECK((forward() == first));
+  CHECK_THROWS_WITH(cuda::set_conv_choices("a GPU\nforward, fast\n", versions),
+                    ContainsSubstring("'forward, fast', expected"));
+  cuda::set_conv_choices("a GPU\n", versions);
 }

@@ -1,7 +1,8 @@
+#include "collectives/gpu_communicator.h"
+
 #include <atomic>
 #include <optional>
 
-#include "collectives/gpu_communicator.h"
 #include "cuda/support.h"
 #include "kernels/runtime/check.h"
 #include "support/spawn_ranks.h"
@@ -120,12 +121,11 @@ class LateStreams {
 }  // namespace
 
 TEST_CASE("collectives on a GPU's memory") {
-  const Way way = GENERATE(Way{"ring", true}, Way{"ring", false},
-                           Way{"naive", true}, Way{"tree", true},
-                           Way{"recursive_doubling", true},
-                           Way{"recursive_doubling", false},
-                           Way{"ordered", true}, Way{"ordered", false},
-                           Way{"shared", true});
+  const Way way =
+      GENERATE(Way{"ring", true}, Way{"ring", false}, Way{"naive", true},
+               Way{"tree", true}, Way{"recursive_doubling", true},
+               Way{"recursive_doubling", false}, Way{"ordered", true},
+               Way{"ordered", false}, Way{"shared", true});
   const bool late = GENERATE(true, false);
   std::optional<LateStreams> streams;
   if (late) streams.emplace();
@@ -146,8 +146,8 @@ TEST_CASE("collectives on a GPU's memory") {
 }
 
 TEST_CASE("several collectives on a GPU's memory may be in flight") {
-  const Way way = GENERATE(Way{"ring", true}, Way{"ring", false},
-                           Way{"shared", true});
+  const Way way =
+      GENERATE(Way{"ring", true}, Way{"ring", false}, Way{"shared", true});
   const LateStreams late;
   const auto body = [&](Communicator& host) {
     const auto device = make_gpu_communicator(host);

@@ -1,12 +1,17 @@
 // What cuBLASLt and cuDNN do on a GPU, by plain loops on the emulator's memory:
 // the parts of kernels/cuda that only call a library, once more.
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/runtime/element.h"
@@ -37,7 +42,8 @@ std::vector<float> read(const void* from, std::size_t count, Dtype dtype) {
   return values;
 }
 
-void write(const std::vector<float>& values, Dtype dtype, void* to) {
+template <typename Value>
+void write(const std::vector<Value>& values, Dtype dtype, void* to) {
   with_type(dtype, [&]<typename T>(T) {
     auto* elements = static_cast<T*>(to);
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -46,78 +52,130 @@ void write(const std::vector<float>& values, Dtype dtype, void* to) {
   });
 }
 
-// Calls body(x, weight, y) for each product of a convolution: the indices of
-// the first of c neighbouring elements of x and of the weights, which belong to
-// element y.
+// Calls body(x, tap, y) for each pixel of y and each tap of the filters that
+// meets a pixel of x: the indices of their first channels.
 template <typename Body>
 void each_tap(const ConvShape& s, const Body& body) {
   const std::size_t pixels = s.out_h() * s.out_w();
-  for (std::size_t y = 0; y < s.n * pixels * s.k; ++y) {
-    const std::size_t k = y % s.k, pixel = y / s.k % pixels;
-    const std::size_t n = y / s.k / pixels;
-    for (std::size_t tap = 0; tap < s.kernel_h * s.kernel_w; ++tap) {
+  const std::size_t taps = s.kernel_h * s.kernel_w;
+  for (std::size_t pixel = 0; pixel < s.n * pixels; ++pixel) {
+    const std::size_t n = pixel / pixels;
+    const std::size_t out_row = pixel % pixels / s.out_w();
+    for (std::size_t tap = 0; tap < taps; ++tap) {
       // Below zero wraps around, and is beyond the picture too.
-      const std::size_t row =
-          pixel / s.out_w() * s.stride + tap / s.kernel_w - s.padding;
+      const std::size_t row = out_row * s.stride + tap / s.kernel_w - s.padding;
       const std::size_t column =
           pixel % s.out_w() * s.stride + tap % s.kernel_w - s.padding;
       if (row >= s.h || column >= s.w) continue;
-      body(((n * s.h + row) * s.w + column) * s.c,
-           (k * s.kernel_h * s.kernel_w + tap) * s.c, y);
+      body(((n * s.h + row) * s.w + column) * s.c, tap, pixel * s.k);
     }
+  }
+}
+
+// Sums that are kept in registers.
+constexpr std::size_t kTogether = 16;
+
+// out[j] += sum over c of in[c] filters[c][j], for `width` neighbours, kWidth
+// at a time.
+template <std::size_t kWidth, typename Sum>
+void add_products(const float* in, const float* filters, const ConvShape& s,
+                  std::size_t width, Sum* out) {
+  for (std::size_t j = 0; j < width; j += kWidth) {
+    std::array<Sum, kWidth> sums;
+    std::copy_n(out + j, kWidth, sums.begin());
+    for (std::size_t c = 0; c < s.c; ++c) {
+      for (std::size_t l = 0; l < kWidth; ++l) {
+        sums[l] += in[c] * filters[c * s.k + j + l];
+      }
+    }
+    std::copy_n(sums.begin(), kWidth, out + j);
   }
 }
 
 std::size_t x_count(const ConvShape& s) { return s.n * s.c * s.h * s.w; }
 std::size_t y_pixels(const ConvShape& s) { return s.n * s.out_h() * s.out_w(); }
 
-class Conv final : public ConvKernels {
+// What an engine adds its products in: so that it shows which one was taken.
+// The slow one waits before each run.
+struct Engine {
+  bool in_double, slow;
+};
+
+class LoopPlan final : public ConvPlan {
  public:
-  void forward(const ConvArgs& args, const void* x, const void* weight,
-               const float* bias, void* y) override {
-    on_device([=] {
-      const ConvShape& s = args.shape;
-      const auto in = read(x, x_count(s), args.dtype);
-      const auto w = read(weight, s.weight_count(), args.dtype);
-      std::vector<float> out(y_pixels(s) * s.k);
-      each_tap(s, [&](std::size_t i, std::size_t j, std::size_t o) {
-        for (std::size_t c = 0; c < s.c; ++c) out[o] += in[i + c] * w[j + c];
-      });
-      write(out, args.dtype, y);
-    });
-    if (bias == nullptr) return;
-    add_bias(y_pixels(args.shape), args.shape.k, args.dtype, bias, y);
-  }
+  LoopPlan(const ConvKey& key, Engine engine) : key_(key), engine_(engine) {}
 
-  void backward_data(const ConvArgs& args, const void* dy, const void* weight,
-                     void* dx) override {
+  void run(const void* x, const void* weight, const void* y) override {
+    const auto [key, engine] = std::pair(key_, engine_);
     on_device([=] {
-      const ConvShape& s = args.shape;
-      const auto g = read(dy, y_pixels(s) * s.k, args.dtype);
-      const auto w = read(weight, s.weight_count(), args.dtype);
-      std::vector<float> out(x_count(s));
-      each_tap(s, [&](std::size_t i, std::size_t j, std::size_t o) {
-        for (std::size_t c = 0; c < s.c; ++c) out[i + c] += g[o] * w[j + c];
-      });
-      write(out, args.dtype, dx);
+      if (engine.slow) std::this_thread::sleep_for(kSlow);
+      engine.in_double ? sum<double>(key, x, weight, y)
+                       : sum<float>(key, x, weight, y);
     });
   }
 
-  void backward_weights(const ConvArgs& args, const void* x, const void* dy,
-                        float* dweight, float* dbias) override {
-    on_device([=] {
-      const ConvShape& s = args.shape;
-      const auto in = read(x, x_count(s), args.dtype);
-      const auto g = read(dy, y_pixels(s) * s.k, args.dtype);
-      std::vector<float> out(s.weight_count());
-      each_tap(s, [&](std::size_t i, std::size_t j, std::size_t o) {
-        for (std::size_t c = 0; c < s.c; ++c) out[j + c] += g[o] * in[i + c];
+ private:
+  static constexpr std::chrono::milliseconds kSlow{2};
+
+  template <typename Sum>
+  static void sum(const ConvKey& key, const void* x, const void* weight,
+                  const void* y) {
+    const ConvShape& s = key.args.shape;
+    const Dtype dtype = key.args.dtype;
+    const std::size_t y_count = y_pixels(s) * s.k;
+    const std::size_t taps = s.kernel_h * s.kernel_w;
+    const auto sums = [](std::size_t count) { return std::vector<Sum>(count); };
+    if (key.pass == ConvPass::kForward) {
+      const auto in = read(x, x_count(s), dtype);
+      const auto w = read(weight, s.weight_count(), dtype);
+      // Filters as neighbours, to be added to as many sums at once.
+      std::vector<float> by_filter(w.size());
+      const std::size_t row = taps * s.c;
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        by_filter[i % row * s.k + i / row] = w[i];
+      }
+      auto out = sums(y_count);
+      each_tap(s, [&](std::size_t i, std::size_t tap, std::size_t o) {
+        const float* filters = &by_filter[tap * s.c * s.k];
+        for (std::size_t k = 0; k < s.k; k += kTogether) {
+          const std::size_t width = std::min(kTogether, s.k - k);
+          width == kTogether
+              ? add_products<kTogether>(&in[i], filters + k, s, width,
+                                        &out[o + k])
+              : add_products<1>(&in[i], filters + k, s, width, &out[o + k]);
+        }
       });
-      write(out, Dtype::kF32, dweight);
+      return write(out, dtype, const_cast<void*>(y));
+    }
+    const auto g = read(y, y_count, dtype);
+    if (key.pass == ConvPass::kBackwardData) {
+      const auto w = read(weight, s.weight_count(), dtype);
+      auto out = sums(x_count(s));
+      each_tap(s, [&](std::size_t i, std::size_t tap, std::size_t o) {
+        for (std::size_t k = 0; k < s.k; ++k) {
+          const float* filter = &w[(k * taps + tap) * s.c];
+          for (std::size_t c = 0; c < s.c; ++c) {
+            out[i + c] += g[o + k] * filter[c];
+          }
+        }
+      });
+      return write(out, dtype, const_cast<void*>(x));
+    }
+    const auto in = read(x, x_count(s), dtype);
+    auto out = sums(s.weight_count());
+    each_tap(s, [&](std::size_t i, std::size_t tap, std::size_t o) {
+      for (std::size_t k = 0; k < s.k; ++k) {
+        Sum* filter = &out[(k * taps + tap) * s.c];
+        for (std::size_t c = 0; c < s.c; ++c) {
+          filter[c] += g[o + k] * in[i + c];
+        }
+      }
     });
-    if (dbias == nullptr) return;
-    sum_columns(y_pixels(args.shape), args.shape.k, args.dtype, dy, dbias);
+    write(out, key.weight_dtype, const_cast<void*>(weight));
   }
+
+  ConvKey key_;
+  Engine engine_;
 };
 
 void multiply(const Matmul& args) {
@@ -140,7 +198,19 @@ void multiply(const Matmul& args) {
 
 std::string conv_library() { return "plain loops"; }
 
-std::unique_ptr<ConvKernels> make_conv() { return std::make_unique<Conv>(); }
+std::vector<ConvPlanPtr> offer_plans(const ConvKey& key, std::size_t most) {
+  std::vector<ConvPlanPtr> plans;
+  for (const Engine engine :
+       {Engine{false, false}, Engine{true, false}, Engine{false, true}}) {
+    plans.push_back(std::make_unique<LoopPlan>(key, engine));
+  }
+  plans.resize(std::min(plans.size(), most));
+  return plans;
+}
+
+ConvPlanPtr make_legacy_plan(const ConvKey& key) {
+  return std::make_unique<LoopPlan>(key, Engine{true, false});
+}
 
 void matmul(const Matmul& product) {
   on_device([=] { multiply(product); });

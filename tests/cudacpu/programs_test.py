@@ -86,8 +86,40 @@ class Training(JobTest):
         return [line["loss"] for line in map(json.loads, lines.splitlines())
                 if line["kind"] == "step"]
 
-    def run_job_of(self, program, *arguments):
-        process = self.start_command("mpirun", "-np", 2, program, *arguments)
+    def test_what_convolutions_are_computed_by_is_kept(self):
+        arguments = ("train", "--device", "cuda", "--model", "resnet20",
+                     "--batch-size", 4, "--steps", 1, "--precision", "f32",
+                     "--out", "run", "--checkpoint-steps", 1)
+        self.run_job_of(self.train, *arguments, ranks=1)
+        file = self.folder / "run" / "convolutions.txt"
+        first, *choices = file.read_text().splitlines()
+        self.assertIn("an emulated GPU", first)
+        self.assertGreater(len(choices), 20)
+        for line in choices:
+            self.assertRegex(line, r"^(forward|backward_data|backward_weights) "
+                             r"of \[4, .* f32 .*: (engine [01]|matmul)$")
+        # A run that goes on takes what it finds.
+        named = choices[0].rpartition(": ")[0] + ": engine 2"
+        file.write_text("\n".join([first, named]) + "\n")
+        self.run_job_of(self.train, "train", "--resume", "run", "--steps", 2,
+                        ranks=1)
+        self.assertEqual(file.read_text(), f"{first}\n{named}\n")
+
+    def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(self):
+        process = self.start_command(
+            "mpirun", "-np", 2, self.train, "train", "--device", "cuda",
+            "--model", "resnet20", "--batch-size", 127, "--precision", "f32",
+            "--out", "run", environment={"CUDACPU_MEMORY_MB": "160"})
+        self.assert_fails(
+            process,
+            r"ringlet: .*a step on 64 pictures per rank: out of memory on the "
+            r"GPU: \d+ MiB more are needed, and \d+ of 160 MiB are free; this "
+            r"process has taken \d+ MiB; one on 32 fits")
+        self.assertFalse((self.folder / "run").exists())
+
+    def run_job_of(self, program, *arguments, ranks=2):
+        process = self.start_command("mpirun", "-np", ranks, program,
+                                     *arguments)
         _, errors = process.communicate(timeout=240)
         self.assertEqual((process.returncode, errors), (0, ""))
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -15,7 +16,17 @@
 namespace {
 
 constexpr int kMultiprocessors = 2;
-constexpr std::size_t kMemory = std::size_t{4} << 30;
+
+// Bytes of the device; CUDACPU_MEMORY_MB says how many.
+std::size_t memory_bytes() {
+  constexpr std::size_t kMegabyte = 1 << 20, kMegabytes = 4096;
+  static const std::size_t bytes = [] {
+    const char* said = std::getenv("CUDACPU_MEMORY_MB");
+    return (said == nullptr ? kMegabytes : std::strtoull(said, nullptr, 10)) *
+           kMegabyte;
+  }();
+  return bytes;
+}
 
 template <typename Action>
 cudaError_t with_access(cudaStream_t stream, const Action& action) {
@@ -53,8 +64,8 @@ struct Event {
 };
 Event& event_of(cudaEvent_t event) { return *reinterpret_cast<Event*>(event); }
 
-// What a handle for another process holds. It needs no more, since there streams
-// cannot be late: what was before is done when it is recorded.
+// What a handle for another process holds. It needs no more, since there
+// streams cannot be late: what was before is done when it is recorded.
 struct SharedEvent {
   int process;
 };
@@ -81,7 +92,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::strcpy(properties->name, "an emulated GPU");
-  properties->totalGlobalMem = kMemory;
+  properties->totalGlobalMem = memory_bytes();
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
@@ -97,7 +108,7 @@ const char* cudaGetErrorName(cudaError_t) { return "the emulator's error"; }
 const char* cudaGetErrorString(cudaError_t) { return "not emulated"; }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
-  if (bytes > kMemory - cudacpu::device_bytes_in_use()) {
+  if (cudacpu::device_bytes_in_use() + bytes > memory_bytes()) {
     return cudaErrorMemoryAllocation;
   }
   *memory = cudacpu::allocate_device(bytes);
@@ -110,8 +121,8 @@ cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  *total = kMemory;
-  *free = kMemory - cudacpu::device_bytes_in_use();
+  *total = memory_bytes();
+  *free = memory_bytes() - cudacpu::device_bytes_in_use();
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,

@@ -32,9 +32,9 @@ struct Arena {
   std::size_t used = 0, in_use = 0;
   int file = memfd_create("device", MFD_CLOEXEC);
   using Pieces = std::map<const void*, std::size_t>;  // their bytes
-  Pieces sizes;          // of what is allocated
+  Pieces sizes;                                       // of what is allocated
   Pieces opened, pinned;  // of other processes, and of the host
-  int accesses = 0;                          // DeviceAccess alive
+  int accesses = 0;       // DeviceAccess alive
 
   Arena() {
     if (ftruncate(file, kAddresses) != 0) throw std::bad_alloc();
@@ -44,8 +44,8 @@ struct Arena {
     begin = static_cast<std::byte*>(memory);
   }
 
-  // The piece that `pointer` lies in, or at whose end: that is a pointer too, of
-  // an empty array, say.
+  // The piece that `pointer` lies in, or at whose end: that is a pointer too,
+  // of an empty array, say.
   static std::optional<Pieces::value_type> find(const Pieces& pieces,
                                                 const void* pointer) {
     const auto after = pieces.upper_bound(pointer);
