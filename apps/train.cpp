@@ -12,7 +12,7 @@
 #include "apps/train_device.h"
 #include "apps/train_options.h"
 #include "apps/train_trace.h"
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
+#include "collectives/gpu/nccl_communicator.h"
 #include "collectives/mpi_scope.h"
-#include "collectives/nccl_communicator.h"
 #include "engine/io/run_directory.h"
 #include "engine/parallel/agreement.h"
 #include "engine/train/trial_step.h"

@@ -1,7 +1,10 @@
 # NCCL::NCCL, version 2.18 or later: next to the CUDA toolkit, in the system's
-# paths, or where NCCL_ROOT says.
-find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
-find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+# paths, where NCCL_ROOT says, or in PyPI's packages.
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS}
+  PATHS ${RINGLET_NVIDIA_WHEELS} PATH_SUFFIXES include)
+find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2
+  HINTS ${CUDAToolkit_LIBRARY_DIR}
+  PATHS ${RINGLET_NVIDIA_WHEELS} PATH_SUFFIXES lib)
 if(NCCL_INCLUDE_DIR)
   file(STRINGS ${NCCL_INCLUDE_DIR}/nccl.h version_lines
        REGEX "define NCCL_(MAJOR|MINOR|PATCH) ")

@@ -1,7 +1,10 @@
 # cuDNN::cuDNN, version 9 or later: next to the CUDA toolkit, in the system's
-# paths, or where cuDNN_ROOT says.
-find_path(cuDNN_INCLUDE_DIR cudnn_version.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
-find_library(cuDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+# paths, where cuDNN_ROOT says, or in PyPI's packages.
+find_path(cuDNN_INCLUDE_DIR cudnn_version.h HINTS ${CUDAToolkit_INCLUDE_DIRS}
+  PATHS ${RINGLET_NVIDIA_WHEELS} PATH_SUFFIXES include)
+find_library(cuDNN_LIBRARY NAMES cudnn libcudnn.so.9
+  HINTS ${CUDAToolkit_LIBRARY_DIR}
+  PATHS ${RINGLET_NVIDIA_WHEELS} PATH_SUFFIXES lib)
 if(cuDNN_INCLUDE_DIR)
   file(STRINGS ${cuDNN_INCLUDE_DIR}/cudnn_version.h version_lines
        REGEX "define CUDNN_(MAJOR|MINOR|PATCHLEVEL) ")

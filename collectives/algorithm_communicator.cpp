@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "collectives/barrier.h"
-#include "collectives/gpu_transport.h"
+#include "collectives/gpu/gpu_transport.h"
 #include "collectives/hierarchical_collectives.h"
 #include "collectives/journal.h"
 #include "collectives/ordered.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
-#include "collectives/gpu_order.h"
+#include "collectives/gpu/gpu_order.h"
 #include "collectives/progress_thread.h"
 #include "collectives/transport.h"
 #include "collectives/unwinding.h"

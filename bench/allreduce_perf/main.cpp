@@ -16,7 +16,7 @@
 #include "bench/allreduce_perf/backends.h"
 #include "bench/allreduce_perf/report.h"
 #include "bench/allreduce_perf/tune.h"
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
 #include "collectives/guard/watchdog.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"

@@ -13,9 +13,9 @@
 #include "bench/allreduce_perf/timeout.h"
 #include "bench/allreduce_perf/values.h"
 #include "bench/measure/order.h"
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
+#include "collectives/gpu/nccl_communicator.h"
 #include "collectives/ledger.h"
-#include "collectives/nccl_communicator.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {

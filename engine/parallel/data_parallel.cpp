@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "collectives/gpu_communicator.h"
-#include "collectives/nccl_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
+#include "collectives/gpu/nccl_communicator.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"

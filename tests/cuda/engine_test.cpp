@@ -1,6 +1,6 @@
 #include <atomic>
 
-#include "collectives/nccl_communicator.h"
+#include "collectives/gpu/nccl_communicator.h"
 #include "engine/data/device_loader.h"
 #include "engine/data/synthetic.h"
 #include "engine/optim/sgd.h"

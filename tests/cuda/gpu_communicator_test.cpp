@@ -1,4 +1,4 @@
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
 
 #include <atomic>
 #include <optional>

@@ -1,5 +1,5 @@
 // What NCCL does on GPUs, for ranks that are threads: the parts of
-// collectives/nccl_library.cpp that training needs, once more.
+// collectives/gpu/nccl_library.cpp that training needs, once more.
 
 #include <atomic>
 #include <barrier>
@@ -7,7 +7,7 @@
 #include <map>
 #include <mutex>
 
-#include "collectives/nccl_library.h"
+#include "collectives/gpu/nccl_library.h"
 #include "support/cudacpu/device_memory.h"
 #include "support/cudacpu/streams.h"
 

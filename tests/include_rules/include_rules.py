@@ -43,7 +43,7 @@ ARROWS = {
 PRIVATE = {"kernels/cpu", "kernels/cuda"}
 
 VENDOR = re.compile(r"oneapi/|(dnnl|cudnn|cublas|cuda|nccl|mpi)\w*\.h")
-MPI_FILES = re.compile(r"collectives/(mpi|nccl)_|bench/peers/")
+MPI_FILES = re.compile(r"collectives/mpi_|bench/peers/")
 # The emulator of CUDA and the kernels' tests: they see kernels/cuda.
 CUDA_TESTS = re.compile(r"tests/(support/cudacpu|cuda|cudacpu)/")
 NOT_FOR_CUDA = re.compile(r"(fmt|spdlog|nlohmann)/")

@@ -36,9 +36,10 @@ class CountLinesTest(unittest.TestCase):
     def test_counts_code_only(self):
         result = self.count({"engine/nn/a.cpp": SAMPLE, "engine/a.txt": "x"})
         self.assertEqual(result.returncode, 0)
-        first, last = result.stdout.splitlines()
+        first, engine, gpu = result.stdout.splitlines()
         self.assertEqual(first.split(), [str(SAMPLE_LINES), "engine/nn"])
-        self.assertEqual(last.split()[0], str(SAMPLE_LINES))
+        self.assertEqual(engine.split()[0], str(SAMPLE_LINES))
+        self.assertEqual(gpu.split()[0], "0")
 
     def test_limit(self):
         half = "int a;\n" * 8000
@@ -49,6 +50,18 @@ class CountLinesTest(unittest.TestCase):
         result = self.count(files)
         self.assertEqual(result.returncode, 1)
         self.assertIn("16,001  of at most 16,000", result.stdout)
+
+    def test_limit_of_what_is_for_gpus(self):
+        half = "int a;\n" * 2250
+        files = {"kernels/cuda/a.cu": half, "collectives/gpu/a.cpp": half,
+                 "collectives/a.cpp": "int a;\n"}
+        result = self.count(files)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("  1  of at most 16,000", result.stdout)
+        files["kernels/cuda/b.cuh"] = "int a;\n"
+        result = self.count(files)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("4,501  of at most 4,500", result.stdout)
 
 
 if __name__ == "__main__":

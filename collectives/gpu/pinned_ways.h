@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "collectives/gpu_message.h"
+#include "collectives/gpu/gpu_message.h"
 #include "collectives/transport.h"
 #include "kernels/runtime/buffer.h"
 #include "kernels/runtime/cuda_library.h"

@@ -1,4 +1,4 @@
-#include "collectives/nccl_library.h"
+#include "collectives/gpu/nccl_library.h"
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>

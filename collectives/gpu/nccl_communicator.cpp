@@ -1,4 +1,4 @@
-#include "collectives/nccl_communicator.h"
+#include "collectives/gpu/nccl_communicator.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "collectives/nccl_library.h"
+#include "collectives/gpu/nccl_library.h"
 #include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/plugin.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "collectives/gpu_message.h"
+#include "collectives/gpu/gpu_message.h"
 #include "collectives/host_memory.h"
 #include "collectives/transport.h"
 #include "kernels/runtime/cuda_library.h"

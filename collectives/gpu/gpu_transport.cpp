@@ -1,9 +1,9 @@
-#include "collectives/gpu_transport.h"
+#include "collectives/gpu/gpu_transport.h"
 
 #include "collectives/backoff.h"
-#include "collectives/gpu_message.h"
-#include "collectives/ipc_ways.h"
-#include "collectives/pinned_ways.h"
+#include "collectives/gpu/gpu_message.h"
+#include "collectives/gpu/ipc_ways.h"
+#include "collectives/gpu/pinned_ways.h"
 #include "kernels/runtime/threads.h"
 
 namespace ringlet {

@@ -1,4 +1,4 @@
-#include "collectives/gpu_order.h"
+#include "collectives/gpu/gpu_order.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "collectives/pinned_ways.h"
+#include "collectives/gpu/pinned_ways.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "collectives/ipc_ways.h"
+#include "collectives/gpu/ipc_ways.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -21,15 +21,15 @@ struct alignas(64) IpcWays::Counters {
 
 namespace {
 
-// An event as another rank finds it: by its handle in another process, by its
-// address in this one, whose own handles CUDA does not open.
+using EventPtr = std::shared_ptr<cuda::Event>;
+
+// An event as another rank finds it: by its handle in another process; in this
+// one, whose own handles CUDA does not open, by itself, so that it lives as
+// long as somebody uses it.
 struct SharedEvent {
   cuda::IpcHandle handle;
-  cuda::Event* event;
+  const EventPtr* event;
 };
-
-template <std::size_t kCount>
-using Events = std::array<std::unique_ptr<cuda::Event>, kCount>;
 
 // One rank of each host.
 void tell(const std::string& why_not) {
@@ -68,12 +68,8 @@ struct IpcWays::Card {
 // To and from one other rank.
 struct IpcWays::Way {
   // Of this rank: behind the copy of a message into the other's slot, and
-  // behind that out of a slot of its own.
-  Events<kSlots> sent, freed;
-  // The other's, for the other direction; `theirs` keeps those of another
-  // process.
-  std::array<cuda::Event*, kSlots> sent_there, freed_there;
-  Events<2 * kSlots> theirs;
+  // behind that out of a slot of its own; and the other's.
+  std::array<EventPtr, kSlots> sent, freed, sent_there, freed_there;
   Counters* here = nullptr;
   Counters* there = nullptr;
   std::byte* slots_here = nullptr;
@@ -215,8 +211,8 @@ void IpcWays::offer() {
     for (std::size_t i = 0; i < kSlots; ++i) {
       way.sent[i] = gpu.make_shared_event();
       way.freed[i] = gpu.make_shared_event();
-      pair.sent[i] = {way.sent[i]->share(), way.sent[i].get()};
-      pair.freed[i] = {way.freed[i]->share(), way.freed[i].get()};
+      pair.sent[i] = {way.sent[i]->share(), &way.sent[i]};
+      pair.freed[i] = {way.freed[i]->share(), &way.freed[i]};
     }
     way.here = new (&pair.counters) Counters();
     way.slots_here = slots_ + r * kSlots * slot_bytes_;
@@ -237,14 +233,12 @@ void IpcWays::accept() {
     way.slots_there =
         (here ? card.slots : static_cast<std::byte*>(way.opened)) +
         self_ * kSlots * slot_bytes_;
+    const auto taken = [&](const SharedEvent& shared) -> EventPtr {
+      return here ? *shared.event : gpu.open_event(shared.handle);
+    };
     for (std::size_t i = 0; i < kSlots; ++i) {
-      way.sent_there[i] = pair.sent[i].event;
-      way.freed_there[i] = pair.freed[i].event;
-      if (here) continue;
-      way.theirs[2 * i] = gpu.open_event(pair.sent[i].handle);
-      way.theirs[2 * i + 1] = gpu.open_event(pair.freed[i].handle);
-      way.sent_there[i] = way.theirs[2 * i].get();
-      way.freed_there[i] = way.theirs[2 * i + 1].get();
+      way.sent_there[i] = taken(pair.sent[i]);
+      way.freed_there[i] = taken(pair.freed[i]);
     }
   }
 }
@@ -283,7 +277,7 @@ IpcWays::~IpcWays() {
 void IpcWays::close() {
   for (const auto& way : ways_) {
     if (!way || way->opened == nullptr) continue;
-    way->theirs = {};
+    way->sent_there = way->freed_there = {};
     cuda::library().close_memory(way->opened);
     way->opened = nullptr;
   }

@@ -1,9 +1,9 @@
-#include "collectives/gpu_communicator.h"
+#include "collectives/gpu/gpu_communicator.h"
 
 #include <utility>
 
+#include "collectives/gpu/staged_communicator.h"
 #include "collectives/mpi_scope.h"
-#include "collectives/staged_communicator.h"
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/recording.h"
 
@@ -50,8 +50,7 @@ class GpuCommunicator final : public Communicator {
     return Work(std::make_shared<RecordedWork>(last));
   }
   Buffer allocate(std::size_t bytes) override {
-    return staged_ ? staged_->allocate(bytes)
-                   : Buffer::allocate(bytes, Device::kCuda);
+    return Buffer::allocate(bytes, Device::kCuda);
   }
 
   const Ledger* ledger() const override { return host_.ledger(); }
