@@ -1,6 +1,46 @@
-"""The report of scripts/gpu-check as Markdown."""
+"""What scripts/gpu-check finds: compared, and as Markdown."""
 
+import math
 import statistics
+
+# Of an array's largest value: by how much a kernel's result may differ between
+# a GPU and the emulator.
+BOUNDS = {"f32": 1e-5, "f16": 2e-3, "bf16": 2e-2}
+
+
+def compare_dumps(emulator, gpu):
+    """For each array of kernel_dump's: the largest difference, and in how many
+    of its elements there is one. The two must name the same."""
+    arrays = [{name: [float.fromhex(v) for v in values] for name, *values in
+               map(str.split, text.splitlines())} for text in (emulator, gpu)]
+    if list(arrays[0]) != list(arrays[1]):
+        raise ValueError("the dumps name different arrays")
+    results = []
+    for name, wanted in arrays[0].items():
+        got = arrays[1][name]
+        size = max(map(abs, wanted))
+        gaps = [abs(a - b) for a, b in zip(wanted, got)]
+        same = len(got) == len(wanted) and not any(map(math.isnan, gaps))
+        results.append({
+            "name": name, "elements": len(wanted),
+            "different": sum(gap > 0 for gap in gaps),
+            "difference": max(gaps) / size if same else math.inf,
+            "bound": BOUNDS[name.split(".")[1]]})
+    return results
+
+
+def ring_rows(results):
+    for r in results:
+        if "why_not" in r:
+            yield f"| {r['ranks']} | | not run: {r['why_not']} | | | |"
+            continue
+        for note in r["report"]["notes"]:
+            yield f"| {r['ranks']} | | {note} | | | |"
+        for row in r["report"]["results"]:
+            in_place = row["in_place"]
+            yield (f"| {r['ranks']} | {row['size']:,} | {row['backend']} | "
+                   f"{in_place['time']:,.1f} | {in_place['bus_bw']:.2f} | "
+                   f"{in_place['nwrong']:g} |")
 
 
 def markdown(report):
@@ -15,6 +55,17 @@ def markdown(report):
               f"{part['seconds']:.0f} |" for name, part in parts.items()]
     result = {name: part["result"] for name, part in parts.items()
               if part["result"]}
+    if isinstance(result.get("emulator"), list):
+        lines += ["", "| kernel's result | elements | not equal to the "
+                  "emulator's | largest difference | bound |",
+                  "|---|---|---|---|---|"]
+        lines += [f"| {r['name']} | {r['elements']} | {r['different']} | "
+                  f"{r['difference']:.2g} | {r['bound']:g} |"
+                  for r in result["emulator"]]
+    if isinstance(result.get("ring"), list):
+        lines += ["", "| ranks | bytes | back end | us, in place | busbw, GB/s "
+                  "| wrong |", "|---|---|---|---|---|---|"]
+        lines += ring_rows(result["ring"])
     if isinstance(result.get("speed"), list):
         lines += ["", "| batch | precision | CUDA graph | images/s |",
                   "|---|---|---|---|"]

@@ -9,6 +9,10 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+import gpu_report  # noqa: E402
+
+PARTS = ["emulator", "ring", "kernels", "speed", "recipe"]
 
 
 class GpuCheckTest(unittest.TestCase):
@@ -20,14 +24,13 @@ class GpuCheckTest(unittest.TestCase):
 
     def test_tried_on_the_cpu(self):
         with tempfile.TemporaryDirectory() as folder:
-            done = self.run_script("--try", "--out", folder, "--part",
-                                   "kernels", "--part", "speed", "--part",
-                                   "recipe")
+            done = self.run_script("--try", "--out", folder, *(
+                word for part in PARTS for word in ("--part", part)))
             self.assertEqual(done.returncode, 0, done.stdout)
             out = pathlib.Path(folder)
             report = json.loads((out / "gpu-check.json").read_text())
             text = (out / "gpu-check.md").read_text()
-        self.assertEqual(list(report["parts"]), ["kernels", "speed", "recipe"])
+        self.assertEqual(list(report["parts"]), PARTS)
         for name, part in report["parts"].items():
             self.assertTrue(part["passed"], name)
         kernels = {kernel["name"]: kernel for kernel in
@@ -39,6 +42,19 @@ class GpuCheckTest(unittest.TestCase):
             report["parts"]["speed"]["result"][0]["images_per_second"], 0)
         self.assertIn("| conv forward | ", text)
         self.assertIn("| 32 | f32 | on | ", text)
+        self.assertRegex(text, r"\| 2 \| 16,384 \| ring \| [\d.]+ \| ")
+        self.assertRegex(text, r"\| network.bf16.x.grad \| \d+ \| 0 \| 0 \|")
+
+    def test_arrays_that_differ_show(self):
+        same = "a.f32 0x1p+1 -0x1p+0\nb.f16 0x1p+0\n"
+        other = "a.f32 0x1p+1 -0x1.8p+0\nb.f16 nan\n"
+        a, b = gpu_report.compare_dumps(same, other)
+        self.assertEqual((a["elements"], a["different"], a["difference"]),
+                         (2, 1, 0.25))
+        self.assertGreater(a["difference"], a["bound"])
+        self.assertEqual(b["difference"], float("inf"))
+        with self.assertRaises(ValueError):
+            gpu_report.compare_dumps(same, "a.f32 0x1p+1 -0x1p+0\n")
 
     def test_unknown_part(self):
         with tempfile.TemporaryDirectory() as folder:
