@@ -75,6 +75,9 @@ TEST_CASE("CUDA adds along the CPU's tree") {
   for (const Dtype dtype : kAllTypes) {
     for (const ReduceOp op : kAllOps) {
       for (const std::size_t operands : {1, 2, 3, 4, 5, 6, 7, 8, 13, 64}) {
+        // More of them would not fit into 32 bits.
+        const bool integers = !is_floating(dtype);
+        if (integers && op == ReduceOp::kProd && operands > 5) continue;
         INFO(name_of(dtype) << " " << name_of(op) << " of " << operands);
         // 0 to 1 in floats, so that another order shows.
         std::vector<std::vector<std::byte>> arrays;
@@ -82,8 +85,8 @@ TEST_CASE("CUDA adds along the CPU's tree") {
         std::vector<const void*> from, from_there;
         for (std::uint32_t r = 0; r < operands; ++r) {
           std::vector<double> values = random_values(kCount, r, 0, 1);
-          arrays.push_back(is_floating(dtype) ? AnyArray(values, dtype).raw()
-                                              : elements(kCount, dtype, r));
+          arrays.push_back(integers ? elements(kCount, dtype, r)
+                                    : AnyArray(values, dtype).raw());
           there.emplace_back(arrays.back());
         }
         for (std::size_t r = 0; r < operands; ++r) {

@@ -63,27 +63,32 @@ Schedule& schedule() {
 
 thread_local Machine* t_machine = nullptr;
 
-// Kept for the next launch, on whatever thread: one may still launch when its
-// own thread_local objects are gone.
-class Machines {
- public:
-  std::unique_ptr<Machine> take() {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) return std::make_unique<Machine>();
-    std::unique_ptr<Machine> machine = std::move(free_.back());
-    free_.pop_back();
-    return machine;
+// Ends a thread's machine with it. A launch that comes later still, by the end
+// of another thread_local object, has a machine that is kept.
+struct Owner {
+  bool over = false;
+  ~Owner() {
+    over = true;
+    delete t_machine;
+    t_machine = nullptr;
   }
-  void give_back(std::unique_ptr<Machine> machine) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(machine));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Machine>> free_;
 };
-Machines& g_machines = *new Machines;
+
+void keep(Machine* machine) {
+  static std::mutex mutex;
+  static auto* kept = new std::vector<Machine*>;  // not destroyed at the end
+  const std::lock_guard lock(mutex);
+  kept->push_back(machine);
+}
+
+Machine& machine() {
+  thread_local Owner owner;
+  if (t_machine == nullptr) {
+    t_machine = new Machine;
+    if (owner.over) keep(t_machine);
+  }
+  return *t_machine;
+}
 
 void check_launch(dim3 grid, dim3 block, std::size_t shared_bytes) {
   const std::size_t threads = std::size_t{block.x} * block.y * block.z;
@@ -323,13 +328,7 @@ std::string order() { return schedule().text; }
 
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes,
               void (*body)(void*), void* argument) {
-  std::unique_ptr<Machine> machine = g_machines.take();
-  t_machine = machine.get();
-  char& handed_over = reinterpret_cast<char&>(*machine);
-  tsan::acquire(handed_over);
-  machine->run(grid, block, shared_bytes, body, argument);
-  tsan::release(handed_over);
-  g_machines.give_back(std::move(machine));
+  machine().run(grid, block, shared_bytes, body, argument);
 }
 void sync_block(const char* file, int line) {
   t_machine->sync_block(file, line);
