@@ -67,8 +67,8 @@ class RunDirectory {
   // after the checkpoint from which it goes on. Ends at a whole line.
   void cut_metrics(std::size_t bytes) const;
 
-  // convolutions.txt: by what a GPU computed each kind of convolution, so that a
-  // run that goes on does the same (kernels/runtime/cuda_library.h). "" where
+  // convolutions.txt: by what a GPU computed each kind of convolution, so that
+  // a run that goes on does the same (kernels/runtime/cuda_library.h). "" where
   // there is none.
   std::string read_convolutions() const;
   void write_convolutions(const std::string& choices) const;

@@ -17,10 +17,10 @@ namespace ringlet {
 
 // Training steps on a GPU that are recorded once and launched again for each
 // step, and what becomes of them the host reads for many at once. For whole
-// batches. On one rank, or on several that sum their gradients by NCCL, all from
-// the gathering of the pictures to the optimizer is one CUDA graph. Where the
-// host has a part in the sums, the graph is cut at each bucket: the host starts
-// its all-reduce there, and goes on with the next piece of backward().
+// batches. On one rank, or on several that sum their gradients by NCCL, all
+// from the gathering of the pictures to the optimizer is one CUDA graph. Where
+// the host has a part in the sums, the graph is cut at each bucket: the host
+// starts its all-reduce there, and goes on with the next piece of backward().
 //
 // The same kernels run on the same data as without it: the results are equal to
 // the bit.

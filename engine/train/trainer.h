@@ -73,8 +73,9 @@ inline constexpr std::size_t kMostSkipped = 20;
 // the parameters, the momentum and batch norm's statistics stay as they were,
 // on all ranks alike.
 //
-// A rank on a GPU goes through most steps as they were recorded (RecordedSteps):
-// it then hears of requests, and tells of steps, some steps later.
+// A rank on a GPU goes through most steps as they were recorded
+// (RecordedSteps): it then hears of requests, and tells of steps, some steps
+// later.
 class Trainer {
  public:
   // `data`, `model` and `communicator` must outlive the trainer. The model is

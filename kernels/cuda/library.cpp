@@ -88,9 +88,7 @@ class CudaLibrary final : public Library {
   void set_allow_tf32(bool allow) override { cuda::set_allow_tf32(allow); }
 
   void set_conv_tuning(bool tune) override { cuda::set_conv_tuning(tune); }
-  std::string conv_choices() override {
-    return cuda::conv_choices(describe());
-  }
+  std::string conv_choices() override { return cuda::conv_choices(describe()); }
   void set_conv_choices(const std::string& text) override {
     cuda::set_conv_choices(text, describe());
   }
@@ -175,8 +173,8 @@ class CudaLibrary final : public Library {
     std::memcpy(&given, &handle, sizeof(given));
     void* memory = nullptr;
     cuda::stream();
-    RINGLET_CUDA(cudaIpcOpenMemHandle(&memory, given,
-                                      cudaIpcMemLazyEnablePeerAccess));
+    RINGLET_CUDA(
+        cudaIpcOpenMemHandle(&memory, given, cudaIpcMemLazyEnablePeerAccess));
     return memory;
   }
   void close_memory(void* memory) noexcept override {

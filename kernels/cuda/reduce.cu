@@ -70,8 +70,7 @@ void reduce(void* accumulator, const void* operand, std::size_t count,
     const std::size_t items = head == count ? count : count / Line<T>::kCount;
     with_op(op, [&]<ReduceOp kOp>() {
       launch(reduce_arrays<kOp, T>, dim3(blocks_for(items + 1, kThreads)),
-             dim3(kThreads), 0, stream(), to, from,
-             count, head);
+             dim3(kThreads), 0, stream(), to, from, count, head);
     });
   });
 }
@@ -107,8 +106,7 @@ void scale(void* data, std::size_t count, Dtype dtype, double factor) {
   with_element_type(dtype, [&]<typename T>(T) {
     using Wide = typename Element<T>::Wide;
     launch(scale_array<T>, dim3(blocks_for(count, kThreads)), dim3(kThreads), 0,
-           stream(), static_cast<T*>(data), count,
-           static_cast<Wide>(factor));
+           stream(), static_cast<T*>(data), count, static_cast<Wide>(factor));
   });
 }
 
