@@ -8,11 +8,12 @@
 namespace ringlet {
 namespace {
 
-// Of which rank a call is, for messages.
-thread_local std::string t_rank;
-
+// The program's end names the rank.
 [[noreturn]] void fail(const char* call, const std::string& why) {
-  throw Error(t_rank + call + " failed: " + why);
+  int gpu = 0;
+  static_cast<void>(cudaGetDevice(&gpu));
+  throw Error(std::string(call) + " failed on GPU " + std::to_string(gpu) +
+              ": " + why);
 }
 
 void check(cudaError_t status, const char* call) {
@@ -101,8 +102,7 @@ class EventWork final : public Work::State {
 class Rank final : public NcclRank {
  public:
   Rank(const ncclUniqueId& id, int rank, int size, cudaStream_t compute)
-      : compute_(compute), rank_("rank " + std::to_string(rank) + ": ") {
-    t_rank = rank_;
+      : compute_(compute) {
     int lowest = 0, highest = 0;
     RINGLET_CALL(cudaDeviceGetStreamPriorityRange(&lowest, &highest));
     RINGLET_CALL(
@@ -117,8 +117,7 @@ class Rank final : public NcclRank {
   Rank& operator=(const Rank&) = delete;
 
   Work start(const Collective& call) override {
-    t_rank = rank_;
-    if (comm_ == nullptr) throw Error(rank_ + "NCCL has failed before");
+    if (comm_ == nullptr) throw Error("NCCL has failed before");
     ncclResult_t earlier = ncclSuccess;
     RINGLET_CALL(ncclCommGetAsyncError(comm_, &earlier));
     if (earlier != ncclSuccess) give_up(earlier);
@@ -134,7 +133,7 @@ class Rank final : public NcclRank {
         std::string(ncclGetErrorString(error)) + ": " + ncclGetLastError(comm_);
     static_cast<void>(ncclCommAbort(comm_));
     comm_ = nullptr;
-    throw Error(rank_ + "NCCL failed in an earlier call: " + why);
+    throw Error("NCCL failed in an earlier call: " + why);
   }
 
   void enqueue(const Collective& c) {
@@ -164,12 +163,11 @@ class Rank final : public NcclRank {
       case CollectiveKind::kBarrier:
         break;
     }
-    throw Error(rank_ + "NCCL has no barrier");
+    throw Error("NCCL has no barrier");
   }
 
   cudaStream_t compute_, stream_ = nullptr;
   ncclComm_t comm_ = nullptr;
-  std::string rank_;
 };
 
 class Library final : public NcclLibrary {

@@ -11,18 +11,21 @@
 
 namespace ringlet::cuda {
 
-void check_status(cudaError_t status, const char* call, const char* file,
-                  int line) {
-  if (status == cudaSuccess) return;
-  fail_check(file, line,
-             std::string(call) + " failed: " + cudaGetErrorString(status) +
-                 " (" + cudaGetErrorName(status) + ")");
-}
-
 namespace {
 
 std::atomic<bool> g_allow_tf32{false};
 std::atomic<int> g_gpu{0};
+
+[[noreturn]] void fail_out_of_memory(std::size_t bytes) {
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  std::size_t free = 0, total = 0;
+  static_cast<void>(cudaGetLastError());  // or the next check finds it
+  RINGLET_CUDA(cudaMemGetInfo(&free, &total));
+  throw OutOfMemoryError(
+      "out of memory on the GPU: kernels need " + std::to_string(bytes / kMiB) +
+      " MiB more for partial results, and " + std::to_string(free / kMiB) +
+      " of " + std::to_string(total / kMiB) + " MiB are free");
+}
 
 // Memory of the device that lives as long as the thread; at the end of the
 // program CUDA may be gone before.
@@ -39,7 +42,9 @@ class Memory {
     if (bytes > bytes_) {
       const std::size_t larger = std::max(bytes, 2 * bytes_);
       void* block = nullptr;
-      RINGLET_CUDA(cudaMalloc(&block, larger));
+      const cudaError_t status = cudaMalloc(&block, larger);
+      if (status == cudaErrorMemoryAllocation) fail_out_of_memory(larger);
+      check_status(status, "cudaMalloc", __FILE__, __LINE__);
       blocks_.push_back(block);
       bytes_ = larger;
     }
@@ -85,6 +90,18 @@ Context& context() {
 }
 
 }  // namespace
+
+std::string failure_of(const char* call) {
+  return std::string(call) + " failed on GPU " + std::to_string(g_gpu) + ": ";
+}
+
+void check_status(cudaError_t status, const char* call, const char* file,
+                  int line) {
+  if (status == cudaSuccess) return;
+  fail_check(file, line,
+             failure_of(call) + cudaGetErrorString(status) + " (" +
+                 cudaGetErrorName(status) + ")");
+}
 
 bool allow_tf32() { return g_allow_tf32; }
 void set_allow_tf32(bool allow) { g_allow_tf32 = allow; }

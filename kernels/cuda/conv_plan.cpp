@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/cudnn_descriptor.h"
 #include "kernels/cuda/families.h"
@@ -16,7 +17,7 @@ void check_cudnn(cudnnStatus_t status, const char* call, const char* file,
   char reason[1024] = "";
   cudnnGetLastErrorString(reason, sizeof reason);
   fail_check(file, line,
-             std::string(call) + " failed: " + cudnnGetErrorString(status) +
+             failure_of(call) + cudnnGetErrorString(status) +
                  (reason[0] == '\0' ? "" : ": ") + reason);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/precision.h"
 #include "kernels/runtime/error.h"
@@ -21,8 +22,8 @@ void check_cublas(cublasStatus_t status, const char* call, const char* file,
                   int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   fail_check(file, line,
-             std::string(call) + " failed: " + cublasLtGetStatusString(status) +
-                 " (" + cublasLtGetStatusName(status) + ")");
+             failure_of(call) + cublasLtGetStatusString(status) + " (" +
+                 cublasLtGetStatusName(status) + ")");
 }
 
 cudaDataType_t type_of(Dtype dtype) {
