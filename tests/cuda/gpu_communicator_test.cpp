@@ -122,7 +122,7 @@ class LateStreams {
 
 }  // namespace
 
-TEST_CASE("collectives on a GPU's memory") {
+TEST_CASE("collectives on a GPU's memory", "[collectives]") {
   const Way way =
       GENERATE(Way{"ring", true}, Way{"ring", false}, Way{"naive", true},
                Way{"tree", true}, Way{"recursive_doubling", true},
@@ -147,7 +147,8 @@ TEST_CASE("collectives on a GPU's memory") {
   }
 }
 
-TEST_CASE("several collectives on a GPU's memory may be in flight") {
+TEST_CASE("several collectives on a GPU's memory may be in flight",
+          "[collectives]") {
   const Way way =
       GENERATE(Way{"ring", true}, Way{"ring", false}, Way{"shared", true});
   const LateStreams late;
@@ -180,7 +181,7 @@ TEST_CASE("several collectives on a GPU's memory may be in flight") {
   spawn_ranks(2, body, {.slice_bytes = 64, .ipc = way.ipc}, way.algorithm);
 }
 
-TEST_CASE("the bits of ordered do not depend on the device") {
+TEST_CASE("the bits of ordered do not depend on the device", "[collectives]") {
   std::atomic<int> wrong = 0;
   const auto body = [&](Communicator& host) {
     const auto device = make_gpu_communicator(host);
@@ -197,7 +198,8 @@ TEST_CASE("the bits of ordered do not depend on the device") {
   CHECK(wrong == 0);
 }
 
-TEST_CASE("a rank that fails takes those along that wait for its GPU") {
+TEST_CASE("a rank that fails takes those along that wait for its GPU",
+          "[collectives]") {
   const bool ipc = GENERATE(true, false);
   const auto body = [&](Communicator& host) {
     const auto device = make_gpu_communicator(host);
