@@ -4,16 +4,50 @@ set(RINGLET_CUDA AUTO CACHE STRING "Compile the CUDA kernels: AUTO, ON or OFF")
 set(RINGLET_NCCL AUTO CACHE STRING "NCCL backend: AUTO, ON or OFF")
 set(RINGLET_CUDA_OLDEST 12.8)
 
+include(CheckLanguage)
 include(NvidiaWheels)
+
+# Sets CMAKE_CUDA_ARCHITECTURES: those of this machine's GPUs. Without one:
+# machine code for the A100's and the H100's generation, and PTX for later ones.
+# The GPUs' are named in full, not "native", for the compile cache's sake.
+function(choose_architectures)
+  set(architectures 80-real 90)
+  execute_process(
+    COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+    OUTPUT_VARIABLE here ERROR_QUIET RESULT_VARIABLE failed)
+  execute_process(
+    COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch OUTPUT_VARIABLE known)
+  string(REGEX MATCHALL "[0-9]+\\.[0-9]" here "${here}")
+  if(NOT failed AND here)
+    list(REMOVE_DUPLICATES here)
+    string(REPLACE "." "" here "${here}")
+    foreach(gpu IN LISTS here)
+      if(NOT known MATCHES "compute_${gpu}\n")
+        set(failed TRUE)
+      endif()
+    endforeach()
+    if(NOT failed)
+      set(architectures ${here})
+    endif()
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES ${architectures} PARENT_SCOPE)
+endfunction()
+
 if(NOT RINGLET_CUDA STREQUAL "OFF")
   if(NOT CUDAToolkit_ROOT AND DEFINED ENV{CUDA_HOME})
     set(CUDAToolkit_ROOT $ENV{CUDA_HOME})
   endif()
   find_package(CUDAToolkit QUIET)
-  # Else a wheel that has nvcc.
+  # Else a wheel that has nvcc; its libraries are put under the names by which
+  # FindCUDAToolkit looks for them.
   foreach(wheel IN LISTS RINGLET_NVIDIA_WHEELS)
     if(NOT CUDAToolkit_FOUND AND EXISTS ${wheel}/bin/nvcc)
       set(CUDAToolkit_ROOT ${wheel})
+      foreach(library cudart cublasLt)
+        find_library(CUDA_${library}_LIBRARY lib${library}.so.13
+          PATHS ${RINGLET_NVIDIA_WHEELS} PATH_SUFFIXES lib)
+      endforeach()
+      set(CUDA_CUDART ${CUDA_cudart_LIBRARY})
       find_package(CUDAToolkit QUIET)
     endif()
   endforeach()
@@ -33,20 +67,23 @@ elseif(NOT cuDNN_FOUND)
 elseif(RINGLET_SANITIZE)
   set(why_not "sanitizers see the emulator's kernels only")
 else()
-  set(RINGLET_NVCC ON)
+  # Once; what it finds stays in the cache.
+  set(ENV{CUDACXX} ${CUDAToolkit_NVCC_EXECUTABLE})
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(RINGLET_NVCC ON)
+  else()
+    string(CONCAT why_not "${CUDAToolkit_NVCC_EXECUTABLE} compiles nothing with "
+      "this C++ compiler (CUDAHOSTCXX chooses another one)")
+  endif()
 endif()
 
 if(RINGLET_NVCC)
   if(CCACHE)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
   endif()
-  if(NOT CMAKE_CUDA_COMPILER)
-    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
-  endif()
-  # Machine code for the A100's and the H100's generation, and PTX for later
-  # ones.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    choose_architectures()
   endif()
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
   enable_language(CUDA)
@@ -54,7 +91,8 @@ if(RINGLET_NVCC)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   endif()
-  message(STATUS "CUDA kernels: compiled by nvcc ${CUDAToolkit_VERSION}")
+  message(STATUS "CUDA kernels: compiled by nvcc ${CUDAToolkit_VERSION} "
+    "for ${CMAKE_CUDA_ARCHITECTURES}")
 elseif(RINGLET_CUDA STREQUAL "ON")
   message(FATAL_ERROR "RINGLET_CUDA=ON, but ${why_not}")
 else()
