@@ -11,6 +11,7 @@
 #include "apps/signals.h"
 #include "apps/train_device.h"
 #include "apps/train_options.h"
+#include "apps/train_ranks.h"
 #include "apps/train_trace.h"
 #include "collectives/gpu/gpu_communicator.h"
 #include "collectives/guard/crash_card.h"
@@ -30,35 +31,6 @@
 
 namespace ringlet {
 namespace {
-
-std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
-  std::string name = options.comm;
-  const LaunchInfo launched = launch_info();
-  if (name == "solo" && launched.size > 1) {
-    throw SharedError(fmt::format(
-        "--comm solo is for one rank, but {} started {}: expected auto, ring "
-        "or mpi",
-        launched.launcher, launched.size));
-  }
-  // A rank alone has something to trace too, but not with solo.
-  const bool ranks = launched.size > 1 || !options.trace.empty();
-  // NCCL has the gradients alone.
-  if (name == "nccl") name = ranks ? "auto" : "solo";
-  if (name.empty()) name = ranks ? "auto" : "solo";
-  CommunicatorOptions wanted = communicator_options(options);
-  // A trace makes another one, which has the fault.
-  if (!options.trace.empty()) wanted.fault = "";
-  return make_communicator(name, wanted);
-}
-
-// The cores of this host shared among its ranks, unless somebody decided; not
-// more than this process may use.
-int threads_per_rank(const TrainOptions& options) {
-  if (options.threads > 0) return static_cast<int>(options.threads);
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return kernel_threads();
-  const int share = host_cores() / launch_info().local_size;
-  return std::clamp(share, 1, allowed_core_count());
-}
 
 Dataset load_data(const std::string& name) {
   if (name == "synthetic") return make_synthetic();

@@ -27,7 +27,8 @@ bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
                 Communicator& communicator) {
   if (options.comm == "nccl") return true;
   if (compute.device == Device::kCpu || communicator.size() == 1) return false;
-  const bool able = options.comm.empty() && why_no_nccl().empty() &&
+  const bool able = options.comm.empty() && options.virtual_ranks == 0 &&
+                    why_no_nccl().empty() &&
                     launch_info().local_size <= cuda::library().gpu_count();
   std::int32_t all = able;
   communicator.all_reduce(&all, 1, Dtype::kI32, ReduceOp::kMin);
@@ -39,14 +40,15 @@ std::string prepare_gpu(
     const Dataset& data, const TrainPlan& plan, const ComputeOptions& compute,
     const std::string& known, Communicator& communicator) {
   if (compute.device == Device::kCpu) return "";
-  const auto ranks = static_cast<std::size_t>(communicator.size());
+  const auto shards =
+      static_cast<std::size_t>(communicator.size()) * plan.shards;
   cuda::Library& gpu = cuda::library();
   const std::string before = gather_text(communicator, known).front();
   // All ranks at the same time, so that none waits for long.
   agree(communicator, [&] {
     gpu.set_conv_choices(before);
     gpu.set_conv_tuning(gpu.conv_choices().empty());
-    try_step(make_model, data.train, (plan.global_batch + ranks - 1) / ranks,
+    try_step(make_model, data.train, (plan.global_batch + shards - 1) / shards,
              compute);
     gpu.set_conv_tuning(false);
   });

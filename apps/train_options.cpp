@@ -2,18 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <optional>
-#include <sstream>
 #include <tuple>
 
+#include "apps/cli.h"
 #include "collectives/communicator.h"
 #include "collectives/guard/fault.h"
 #include "collectives/mpi_scope.h"
-#include "engine/parallel/agreement.h"
 #include "models/resnet.h"
 
 namespace ringlet {
@@ -42,35 +39,8 @@ Examples:
   mpirun -np 2 ringlet train --resume runs/NAME
       goes on with a run that was stopped or killed)";
 
-// Checks that say what was expected; CLI11's own print the limits of double,
-// and its conversions let "-1" and "nan" through.
-template <typename Number>
-CLI::Validator expect(const std::string& expected,
-                      const std::function<bool(Number)>& accepts) {
-  return CLI::Validator(
-      [=](const std::string& text) {
-        Number value{};
-        const auto [end, error] =
-            std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool parsed =
-            error == std::errc() && end == text.data() + text.size();
-        if (parsed && accepts(value)) return std::string();
-        return fmt::format("'{}', expected {}", text, expected);
-      },
-      "");
-}
-
-// Above what anybody needs, and low enough that nothing overflows.
-constexpr std::uint64_t kLargestCount = 1'000'000'000;
 // The system may refuse so many threads, and OpenMP then dies without a word.
 constexpr std::uint64_t kMostThreads = 1024;
-
-CLI::Validator whole_number(std::uint64_t least,
-                            std::uint64_t most = kLargestCount) {
-  return expect<std::uint64_t>(
-      fmt::format("a whole number from {} to {}", least, most),
-      [=](std::uint64_t value) { return value >= least && value <= most; });
-}
 
 // "A:B" as two numbers; nothing where it is no range of steps.
 std::optional<std::pair<std::size_t, std::size_t>> parse_steps(
@@ -102,54 +72,6 @@ const CLI::Validator kFault(
       }
     },
     "");
-
-const CLI::Validator kPositive = expect<double>(
-    "a number above 0",
-    [](double value) { return value > 0 && std::isfinite(value); });
-const CLI::Validator kNotNegative = expect<double>(
-    "a number, 0 or more",
-    [](double value) { return value >= 0 && std::isfinite(value); });
-const CLI::Validator kMib = expect<double>(
-    fmt::format("a number from 0 to {}", kLargestCount),
-    [](double value) { return value >= 0 && value <= kLargestCount; });
-const CLI::Validator kShare =
-    expect<double>("a number from 0 to 1",
-                   [](double value) { return value >= 0 && value <= 1; });
-
-// Help of 80 columns: "--option VALUE [default]", and what it does below.
-class Help final : public CLI::Formatter {
- public:
-  std::string make_option_opts(const CLI::Option* option) const override {
-    if (option->get_type_size() == 0) return "";
-    // "TEXT:{a,b}" names the values that are allowed, "UINT:POSITIVE" a check.
-    std::string type = option->get_type_name();
-    const std::size_t choices = type.find('{');
-    type = choices == std::string::npos ? type.substr(0, type.find(':'))
-                                        : type.substr(choices);
-    const std::string fallback = option->get_default_str();
-    return " " + type + (fallback.empty() ? "" : " [" + fallback + "]");
-  }
-
-  std::string make_option(const CLI::Option* option,
-                          bool is_positional) const override {
-    std::string text = "  " + make_option_name(option, is_positional) +
-                       make_option_opts(option) + "\n";
-    std::istringstream words(make_option_desc(option));
-    std::string line, word;
-    while (words >> word) {
-      if (line.size() + word.size() + 1 > kTextWidth) {
-        text += kIndent + line + "\n";
-        line.clear();
-      }
-      line += (line.empty() ? "" : " ") + word;
-    }
-    return text + kIndent + line + "\n";
-  }
-
- private:
-  static constexpr const char* kIndent = "      ";
-  static constexpr std::size_t kTextWidth = 80 - 6;
-};
 
 void add_model(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Model");
@@ -200,6 +122,18 @@ void add_length(CLI::App& app, TrainOptions& o) {
       ->default_str("")
       ->check(whole_number(1))
       ->excludes(batch);
+  auto* passes =
+      app.add_option("--accumulate", o.accumulate,
+                     "Passes of each rank over its part of a batch, whose "
+                     "gradients are added: for batches that memory does not "
+                     "hold")
+          ->check(whole_number(1, kMostShards));
+  app.add_option("--virtual-ranks", o.virtual_ranks,
+                 "Reproducible: compute what so many ranks would, to the bit, "
+                 "on as many or fewer; a power of two")
+      ->default_str("")
+      ->check(whole_number(1, kMostShards))
+      ->excludes(passes);
   app.add_option("--eval-every", o.eval_every,
                  "Epochs between evaluations; the end is always evaluated")
       ->check(whole_number(1));
@@ -223,6 +157,11 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
   app.add_option("--warmup-epochs", o.warmup_epochs,
                  "Epochs in which the rate rises linearly to its start")
       ->check(kNotNegative);
+  app.add_option(
+         "--batch-norm", o.batch_norm,
+         "Its running statistics: local (each rank has its own, and rank 0's "
+         "are evaluated and saved) or averaged (over the ranks in each step)")
+      ->check(CLI::IsMember({"local", "averaged"}));
   app.add_option("--momentum", o.momentum, "Momentum of SGD")->check(kShare);
   app.add_flag("--nesterov", o.nesterov, "Nesterov's momentum");
   app.add_option("--weight-decay", o.weight_decay, "L2 penalty")
@@ -361,7 +300,6 @@ bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   CLI::App app(kDescription, "ringlet train");
   app.footer(kExamples);
   app.option_defaults()->always_capture_default();
-  app.formatter(std::make_shared<Help>());
   add_data(app, options);
   add_model(app, options);
   add_length(app, options);
@@ -369,23 +307,12 @@ bool parse_train_options(int argc, char** argv, TrainOptions& options) {
   add_machine(app, options);
   add_output(app, options);
   add_trace(app, options);
-  try {
-    app.parse(argc, argv);
-    // One of two that exclude each other may have come from a checkpoint.
-    if (app.count("--steps") > 0) options.epochs = 0;
-    if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
-    if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
-    return true;
-  } catch (const CLI::CallForHelp&) {
-    if (launch_info().rank == 0) fmt::print("{}", app.help());
-    return false;
-  } catch (const CLI::ParseError& error) {
-    std::string what = error.what();
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-      what = fmt::format("unknown option '{}'", app.remaining().front());
-    }
-    throw SharedError(fmt::format("{}; see ringlet train --help", what));
-  }
+  if (!parse_or_help(app, argc, argv)) return false;
+  // One of two that exclude each other may have come from a checkpoint.
+  if (app.count("--steps") > 0) options.epochs = 0;
+  if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
+  if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
+  return true;
 }
 
 }  // namespace ringlet

@@ -87,7 +87,11 @@ Batch DataLoader::make_batch(const Order& order, std::uint32_t epoch,
   Batch batch{
       Tensor({n, kImageChannels, static_cast<std::int64_t>(images_.height),
               static_cast<std::int64_t>(images_.width)}),
-      Tensor({n}, Dtype::kI32), share.global_count, epoch, step};
+      Tensor({n}, Dtype::kI32),
+      share.global_count,
+      share.shards,
+      epoch,
+      step};
   std::vector<PictureCrop> crops(share.count);
   for (std::size_t i = 0; i < share.count; ++i) {
     const std::uint32_t index = (*order)[share.begin + i];

@@ -20,6 +20,7 @@ struct Batch {
   Tensor images;             // [n, 3, height, width], normalised; plain on CPUs
   Tensor labels;             // [n], i32
   std::size_t global_count;  // pictures of all ranks in this step; n may be 0
+  std::vector<std::size_t> shards;  // pictures of each, in their order
   std::uint32_t epoch;
   std::size_t step;
 };

@@ -52,25 +52,25 @@ void DeviceLoader::start(std::uint32_t epoch, std::size_t first_step) {
 std::optional<Batch> DeviceLoader::next() {
   if (next_step_ >= steps()) return std::nullopt;
   const std::size_t step = next_step_++;
-  const DistributedSampler::Share share = sampler_.share(step);
-  Batch batch = batch_at(places() + step, share.count);
-  batch.global_count = share.global_count;
-  batch.epoch = epoch_;
-  batch.step = step;
-  return batch;
+  return batch_at(places() + step, step);
 }
 
 Batch DeviceLoader::batch_at(const cuda::BatchPlace* place,
-                             std::size_t count) const {
+                             std::size_t step) const {
+  const DistributedSampler::Share share = sampler_.share(step);
   const auto size = [](std::size_t value) {
     return static_cast<std::int64_t>(value);
   };
-  Batch batch{Tensor({size(count), kImageChannels, size(params_.height),
-                      size(params_.width)},
-                     options_.dtype, backend(Device::kCuda).activation_layout,
-                     Device::kCuda),
-              Tensor({size(count)}, Dtype::kI32, Layout::kPlain, Device::kCuda),
-              count, 0, 0};
+  Batch batch{
+      Tensor({size(share.count), kImageChannels, size(params_.height),
+              size(params_.width)},
+             options_.dtype, backend(Device::kCuda).activation_layout,
+             Device::kCuda),
+      Tensor({size(share.count)}, Dtype::kI32, Layout::kPlain, Device::kCuda),
+      share.global_count,
+      share.shards,
+      epoch_,
+      step};
   cuda::library().augment(
       {.params = params_,
        .pixels = pixels_.data<std::uint8_t>(),
@@ -79,7 +79,7 @@ Batch DeviceLoader::batch_at(const cuda::BatchPlace* place,
        .place = place,
        .seed = options_.seed,
        .crop = options_.augment,
-       .count = count,
+       .count = share.count,
        .dtype = options_.dtype,
        .y = batch.images.raw(),
        .channels = kImageChannels,

@@ -22,10 +22,6 @@ class DeviceLoader final : public BatchSource {
   void start(std::uint32_t epoch, std::size_t first_step = 0) override;
   std::optional<Batch> next() override;
 
-  // This rank's in that step of an epoch.
-  std::size_t pictures_of(std::size_t step) const {
-    return sampler_.share(step).count;
-  }
   // Goes on after the next `steps`, which somebody else has made.
   void skip(std::size_t steps) { next_step_ += steps; }
 
@@ -33,8 +29,8 @@ class DeviceLoader final : public BatchSource {
   const cuda::BatchPlace* places() const {
     return reinterpret_cast<const cuda::BatchPlace*>(places_.data());
   }
-  // A batch of `count` pictures from a place that is known on the GPU.
-  Batch batch_at(const cuda::BatchPlace* place, std::size_t count) const;
+  // A batch like that of `step`, from a place that is known on the GPU.
+  Batch batch_at(const cuda::BatchPlace* place, std::size_t step) const;
 
  private:
   DistributedSampler sampler_;

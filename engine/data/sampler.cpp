@@ -15,6 +15,7 @@ DistributedSampler::DistributedSampler(const SamplerOptions& options)
   RINGLET_CHECK(options.global_batch > 0, "a global batch of 0 pictures");
   RINGLET_CHECK(options.rank < options.world_size, "rank {} in a world of {}",
                 options.rank, options.world_size);
+  RINGLET_CHECK(options.shards > 0, "a rank without a shard");
   RINGLET_CHECK(options.count <= std::numeric_limits<std::uint32_t>::max(),
                 "{} pictures, at most 2^32 - 1 have an index", options.count);
 }
@@ -41,11 +42,16 @@ DistributedSampler::Share DistributedSampler::share(std::size_t step) const {
   const std::size_t first = step * options_.global_batch;
   const std::size_t global =
       std::min(options_.global_batch, options_.count - first);
-  const std::size_t base = global / options_.world_size;
-  const std::size_t remainder = global % options_.world_size;
-  const std::size_t rank = options_.rank;
-  return {first + rank * base + std::min(rank, remainder),
-          base + (rank < remainder ? 1 : 0), global};
+  const std::size_t blocks = options_.world_size * options_.shards;
+  const std::size_t base = global / blocks;
+  const std::size_t remainder = global % blocks;
+  const std::size_t own = options_.rank * options_.shards;
+  Share share{first + own * base + std::min(own, remainder), 0, global, {}};
+  for (std::size_t block = own; block < own + options_.shards; ++block) {
+    share.shards.push_back(base + (block < remainder ? 1 : 0));
+    share.count += share.shards.back();
+  }
+  return share;
 }
 
 }  // namespace ringlet

@@ -14,7 +14,8 @@ struct SamplerOptions {
   std::uint64_t seed = 0;
   std::size_t rank = 0;
   std::size_t world_size = 1;
-  bool shuffle = true;  // false: 0, 1, 2, ... in each epoch (evaluation)
+  bool shuffle = true;     // false: 0, 1, 2, ... in each epoch (evaluation)
+  std::size_t shards = 1;  // of each rank: parts of its share of a step
 };
 
 // A step of an epoch takes the next `global_batch` pictures of the epoch's
@@ -26,7 +27,9 @@ struct SamplerOptions {
 //   4 ranks  | 7 2|9 0|5|3 | 8|1|6|4 |
 //
 // So an epoch holds each picture exactly once over all ranks, and the blocks
-// of N ranks joined are the batch of one rank.
+// of N ranks joined are the batch of one rank. Where a rank's part has shards,
+// the step is divided so over all shards of all ranks: N ranks with S shards
+// each have the blocks of N x S ranks.
 class DistributedSampler {
  public:
   explicit DistributedSampler(const SamplerOptions& options);
@@ -44,7 +47,8 @@ class DistributedSampler {
   struct Share {
     std::size_t begin;
     std::size_t count;
-    std::size_t global_count;  // pictures of all ranks in this step
+    std::size_t global_count;         // pictures of all ranks in this step
+    std::vector<std::size_t> shards;  // pictures of each, in their order
   };
   Share share(std::size_t step) const;
 

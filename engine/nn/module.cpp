@@ -1,5 +1,7 @@
 #include "engine/nn/module.h"
 
+#include <algorithm>
+
 #include "kernels/backend.h"
 
 namespace ringlet {
@@ -76,12 +78,17 @@ std::vector<Tensor*> Module::buffer_members() const {
   return all;
 }
 
-Tensor Module::join_buffers() {
+Module::JoinedBuffers Module::join_buffers() {
   constexpr std::size_t kAlignment = 8;
-  const std::vector<Tensor*> buffers = buffer_members();
-  std::size_t bytes = 0;
+  std::vector<Tensor*> buffers = buffer_members();
+  const auto is_float = [](const Tensor* buffer) {
+    return buffer->dtype() == Dtype::kF32;
+  };
+  std::stable_partition(buffers.begin(), buffers.end(), is_float);
+  std::size_t bytes = 0, float_bytes = 0;
   for (const Tensor* buffer : buffers) {
     bytes += round_up(buffer->bytes(), kAlignment);
+    if (is_float(buffer)) float_bytes = bytes;
   }
   const Tensor joined = Tensor::zeros(
       {static_cast<std::int64_t>(bytes)}, Dtype::kU8, Layout::kPlain,
@@ -94,7 +101,9 @@ Tensor Module::join_buffers() {
     *buffer = moved;
     offset += round_up(moved.bytes(), kAlignment);
   }
-  return joined;
+  const auto floats = static_cast<std::int64_t>(float_bytes / sizeof(float));
+  return {joined,
+          Tensor({floats}, Dtype::kF32, Layout::kPlain, joined.buffer(), 0)};
 }
 
 void Module::initialize(std::uint64_t seed) {

@@ -37,9 +37,12 @@ class Module {
   void to(Device device);
 
   // Puts the buffers of this module and all below it into one piece of memory,
-  // in their order and each at a multiple of 8 bytes, with zeros between them;
-  // returns it, as bytes.
-  Tensor join_buffers();
+  // each at a multiple of 8 bytes, with zeros between them.
+  struct JoinedBuffers {
+    Tensor all;     // as bytes
+    Tensor floats;  // those of f32, which come first, as one vector
+  };
+  JoinedBuffers join_buffers();
 
   // Draws all parameters anew and resets the buffers; the same values for the
   // same seed on every rank.

@@ -80,7 +80,11 @@ DataParallel::DataParallel(Module& model, Communicator& communicator,
                   [&](std::size_t bytes) { return reducer_.allocate(bytes); },
               .dtype = options.dtype}),
       buckets_(plan_buckets(arena_, options)),
+      shards_(options.shards),
       squares_({}, Dtype::kF64, Layout::kPlain, arena_.device()) {
+  if (options.tree) {
+    tree_.emplace(shards_, arena_.count(), arena_.device());
+  }
   require_equal(communicator_, "the model", signature(model));
   broadcast(communicator_, arena_.flat_values());
   arena_.update_half_copy();
@@ -107,13 +111,27 @@ DataParallel::~DataParallel() {
 
 void DataParallel::start_step() {
   arena_.zero_grad();
-  slot_ready_.assign(arena_.slots().size(), false);
+  shard_ = 0;
+  start_shard();
   missing_.clear();
   for (const GradientBucket& bucket : buckets_) {
     missing_.push_back(bucket.slot_count);
   }
   in_flight_.clear();
   not_finite_.clear();
+}
+
+void DataParallel::start_shard() {
+  slot_ready_.assign(arena_.slots().size(), false);
+}
+
+void DataParallel::next_shard() {
+  check_shard();
+  ++shard_;
+  RINGLET_CHECK(shard_ < shards_, "more shards than {}", shards_);
+  // The tree has what the last one gave; else backward() adds to it.
+  if (tree_) arena_.zero_grad();
+  start_shard();
 }
 
 void DataParallel::gradient_ready(std::size_t slot) {
@@ -125,6 +143,8 @@ void DataParallel::gradient_ready(std::size_t slot) {
   if (watching_ && not_finite_.empty() && !all_finite(begin, count)) {
     not_finite_ = parameter.name();
   }
+  if (tree_) tree_->add(shard_, arena_.gradients(), begin, count);
+  if (shard_ + 1 < shards_) return;
   --missing_[bucket_of_slot_[slot]];
   launch_full_buckets();
 }
@@ -161,26 +181,33 @@ void DataParallel::launch_full_buckets() {
 }
 
 void DataParallel::backward_nothing() {
-  fill_memory_with_zeros(arena_.gradients(), arena_.device(),
-                         arena_.count() * sizeof(float));
+  // Without a tree they hold the sum of the shards so far.
+  if (tree_ || shard_ == 0) {
+    fill_memory_with_zeros(arena_.gradients(), arena_.device(),
+                           arena_.count() * sizeof(float));
+  }
   for (std::size_t i = 0; i < arena_.slots().size(); ++i) gradient_ready(i);
 }
 
-void DataParallel::finalize() {
-  if (in_flight_.size() < buckets_.size()) {
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < slot_ready_.size(); ++i) {
-      if (!slot_ready_[i]) {
-        names.push_back(arena_.slots()[i].parameter.name());
-      }
-    }
-    throw Error(fmt::format("backward() gave no gradient to {}",
-                            fmt::join(names, ", ")));
+void DataParallel::check_shard() const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < slot_ready_.size(); ++i) {
+    if (!slot_ready_[i]) names.push_back(arena_.slots()[i].parameter.name());
   }
+  if (names.empty()) return;
+  throw Error(
+      fmt::format("backward() gave no gradient to {}", fmt::join(names, ", ")));
+}
+
+void DataParallel::finalize() {
+  check_shard();
+  RINGLET_CHECK(shard_ + 1 == shards_, "{} shards of {}", shard_ + 1, shards_);
   for (Work& work : in_flight_) work.wait();
   missing_.clear();
 }
 
-void DataParallel::broadcast_buffers() { broadcast(communicator_, buffers_); }
+void DataParallel::broadcast_buffers() {
+  broadcast(communicator_, buffers_.all);
+}
 
 }  // namespace ringlet

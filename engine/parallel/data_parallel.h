@@ -2,12 +2,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "collectives/communicator.h"
 #include "engine/autograd/parameter_arena.h"
 #include "engine/nn/module.h"
+#include "engine/parallel/shard_tree.h"
 
 namespace ringlet {
 
@@ -25,6 +27,10 @@ struct DataParallelOptions {
   Dtype dtype = Dtype::kF32;
   // Gradients on CUDA are summed by NCCL, not by the communicator.
   bool nccl = false;
+  // The parts of a rank's batch, each with a backward() of its own. Their
+  // gradients are added one after the other; with `tree`, as a ShardTree does.
+  std::size_t shards = 1;
+  bool tree = false;
 };
 
 // Cuts the arena into buckets of at least the given bytes (the last may be
@@ -38,6 +44,9 @@ std::vector<GradientBucket> plan_buckets(const ParameterArena& arena,
 //   backward(loss);         // a bucket that is full is all-reduced meanwhile
 //   parallel.finalize();    // gradients are now the sums over all ranks
 //   sgd.step(lr);
+//
+// Where the batch comes in shards, next_shard() stands between one backward()
+// and the next, and the last one's buckets are all-reduced.
 //
 // With the loss divided by the global batch (CrossEntropyOptions), sums over
 // ranks are the gradients of one process with the whole batch. Buckets are
@@ -61,15 +70,17 @@ class DataParallel {
   // What sums the gradients: for arrays on the model's device.
   Communicator& reducer() const { return reducer_; }
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
-  // All of the model's, see Module::join_buffers.
-  const Tensor& buffers() const { return buffers_; }
+  // All of the model's.
+  const Module::JoinedBuffers& buffers() const { return buffers_; }
   // The sum of the squares of all gradients, in this f64 on the device. After
   // finalize(); not finite where one of them is not.
   const Tensor& sum_squares() const;
 
   // Forgets the gradients of the last step.
   void start_step();
-  // In place of backward() on a rank that has no sample in this batch.
+  // After a backward(), of which more are to come. Throws as finalize() does.
+  void next_shard();
+  // In place of backward() where there is no sample in this shard.
   void backward_nothing();
   // Waits for the buckets in flight. Throws an Error with the names of the
   // parameters that backward() gave no gradient.
@@ -89,11 +100,13 @@ class DataParallel {
   void broadcast_buffers();
 
  private:
+  void start_shard();
+  void check_shard() const;
   void gradient_ready(std::size_t slot);
   bool all_finite(std::size_t begin, std::size_t count) const;
   void launch_full_buckets();
 
-  Tensor buffers_;
+  Module::JoinedBuffers buffers_;
   Communicator& communicator_;
   std::unique_ptr<Communicator> on_gpu_;  // null on the CPU
   Communicator& reducer_;
@@ -101,8 +114,12 @@ class DataParallel {
   std::vector<GradientBucket> buckets_;
   std::vector<std::size_t> bucket_of_slot_;
 
+  std::size_t shards_;
+  std::optional<ShardTree> tree_;  // of the gradients, where they take one
+
   // This step's state.
-  std::vector<char> slot_ready_;
+  std::size_t shard_ = 0;
+  std::vector<char> slot_ready_;      // of this shard
   std::vector<std::size_t> missing_;  // gradients to come, per bucket
   std::vector<Work> in_flight_;       // one per launched bucket
   Tensor squares_;                    // of gradients, summed: f64

@@ -83,6 +83,19 @@ Tensor Tensor::reshaped(Shape shape) const {
   return Tensor(std::move(shape), dtype_, layout_, buffer_, offset_bytes_);
 }
 
+// The first axis is the outermost in every layout.
+Tensor Tensor::rows(std::int64_t begin, std::int64_t count) const {
+  RINGLET_CHECK(
+      !shape_.empty() && begin >= 0 && count >= 0 && begin + count <= shape_[0],
+      "rows {} to {} of a tensor {}", begin, begin + count, to_string(shape_));
+  Shape shape = shape_;
+  shape[0] = count;
+  const std::size_t of_row =
+      shape_[0] == 0 ? 0 : bytes() / static_cast<std::size_t>(shape_[0]);
+  return Tensor(std::move(shape), dtype_, layout_, buffer_,
+                offset_bytes_ + static_cast<std::size_t>(begin) * of_row);
+}
+
 Tensor Tensor::to_layout(Layout layout, Dtype dtype) const {
   Tensor copy(shape_, dtype, layout, device());
   copy.copy_from(*this);

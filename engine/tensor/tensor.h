@@ -66,6 +66,8 @@ class Tensor {
 
   // The same memory seen with another shape; plain layout only.
   Tensor reshaped(Shape shape) const;
+  // The same memory from index `begin` to `begin` + `count` of the first axis.
+  Tensor rows(std::int64_t begin, std::int64_t count) const;
   // A copy of the elements in another layout, in new memory.
   Tensor to_layout(Layout layout) const { return to_layout(layout, dtype_); }
   // The same in another type: of f32, f16, bf16 on CUDA.

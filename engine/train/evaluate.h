@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "collectives/communicator.h"
 #include "engine/data/image_set.h"
@@ -17,11 +18,15 @@ struct EvaluationResult {
 
 // Mean loss and top-1 accuracy over a set in evaluation mode. The ranks share
 // the pictures so that each is counted exactly once; all get the same result.
-// Leaves the model in the mode it was in. `on_progress` is told after each
-// batch how many pictures the ranks are through with together.
+// Leaves the model in the mode it was in. `shards`: virtual ranks of each rank;
+// the bits depend on the number of all of them alone. `on_progress` is told
+// after each batch how many pictures the ranks are through with together.
 EvaluationResult evaluate(
     Module& model, const ImageSet& images, Communicator& communicator,
-    const ComputeOptions& compute = {},
+    const ComputeOptions& compute = {}, std::size_t shards = 1,
     const std::function<void(std::size_t done)>& on_progress = nullptr);
+
+// Of what shards add up to, along a balanced binary tree.
+double tree_sum(const std::vector<double>& values);
 
 }  // namespace ringlet

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <nlohmann/json.hpp>
 
 #include "kernels/runtime/error.h"
@@ -24,6 +25,9 @@ void each_option(O& o, Visit visit) {
   visit("epochs", o.epochs);
   visit("batch_size", o.batch_size);
   visit("batch_per_rank", o.batch_per_rank);
+  visit("accumulate", o.accumulate);
+  visit("virtual_ranks", o.virtual_ranks);
+  visit("batch_norm", o.batch_norm);
   visit("lr", o.lr);
   visit("base_batch", o.base_batch);
   visit("schedule", o.schedule);
@@ -86,15 +90,38 @@ TrainOptions options_from_json(const nlohmann::ordered_json& json) {
   return options;
 }
 
-std::size_t global_batch(const TrainOptions& options, std::size_t ranks) {
-  if (options.batch_per_rank > 0) return options.batch_per_rank * ranks;
-  const std::size_t batch =
-      options.batch_size > 0 ? options.batch_size : kDefaultBatch;
-  if (batch < ranks) {
+std::size_t shards_of_rank(const TrainOptions& options, std::size_t ranks) {
+  const std::size_t parts = options.virtual_ranks;
+  if (parts == 0) return options.accumulate;
+  if (options.accumulate > 1) {
     throw Error(fmt::format(
-        "--batch-size {}: expected at least one picture for each of the {} "
+        "--accumulate {}: expected none with --virtual-ranks, each of which is "
+        "a pass of its own",
+        options.accumulate));
+  }
+  if (!std::has_single_bit(parts) || parts % ranks != 0) {
+    throw Error(fmt::format(
+        "--virtual-ranks {}: expected a power of two and a multiple of the {} "
         "ranks",
-        batch, ranks));
+        parts, ranks));
+  }
+  return parts / ranks;
+}
+
+std::size_t global_batch(const TrainOptions& options, std::size_t ranks) {
+  const std::size_t parts = ranks * shards_of_rank(options, ranks);
+  const bool per_rank = options.batch_per_rank > 0;
+  const std::size_t batch = per_rank ? options.batch_per_rank * ranks
+                            : options.batch_size > 0 ? options.batch_size
+                                                     : kDefaultBatch;
+  if (batch < parts) {
+    throw Error(fmt::format(
+        "--{} {}: expected at least one picture for each of the {} {}",
+        per_rank ? "batch-per-rank" : "batch-size",
+        per_rank ? options.batch_per_rank : batch, parts,
+        options.virtual_ranks > 0 ? "virtual ranks"
+        : options.accumulate > 1  ? "passes of all ranks"
+                                  : "ranks"));
   }
   return batch;
 }
@@ -103,6 +130,7 @@ TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
                     std::size_t ranks) {
   TrainPlan plan{};
   plan.global_batch = global_batch(options, ranks);
+  plan.shards = shards_of_rank(options, ranks);
   if (plan.global_batch > pictures) {
     throw Error(fmt::format(
         "a batch of {} pictures: expected at most the {} training pictures; "

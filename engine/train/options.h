@@ -25,6 +25,10 @@ struct TrainOptions {
   std::size_t batch_size = 0;      // of all ranks together
   std::size_t batch_per_rank = 0;  // the other way to say it
 
+  std::size_t accumulate = 1;        // passes of a rank over its batch
+  std::size_t virtual_ranks = 0;     // that ranks stand for; 0: each for itself
+  std::string batch_norm = "local";  // or "averaged"
+
   double lr = 0.005;
   std::size_t base_batch = 0;  // lr is meant for this batch; 0: no scaling
   std::string schedule = "onecycle";
@@ -72,15 +76,20 @@ nlohmann::ordered_json to_json(const TrainOptions& options);
 // Error that names the option which is unknown or of another type.
 TrainOptions options_from_json(const nlohmann::ordered_json& json);
 
+// Shards of a rank's batch, at most: a GPU adds so many losses at once.
+inline constexpr std::size_t kMostShards = 64;
+
 // What follows from the options once the data and the ranks are known.
 struct TrainPlan {
   std::size_t global_batch;
+  std::size_t shards;  // of a rank's part of it: passes, or virtual ranks
   std::size_t steps_per_epoch;
   std::size_t total_steps;
   ScheduleOptions schedule;
 };
 
-// Both throw an Error naming the option and what was expected of it.
+// All throw an Error naming the option and what was expected of it.
+std::size_t shards_of_rank(const TrainOptions& options, std::size_t ranks);
 std::size_t global_batch(const TrainOptions& options, std::size_t ranks);
 TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
                     std::size_t ranks);

@@ -2,8 +2,8 @@
 
 #include <new>
 
-#include "engine/autograd/ops.h"
 #include "engine/optim/schedule.h"
+#include "kernels/reduce.h"
 
 namespace ringlet {
 namespace {
@@ -25,7 +25,8 @@ RecordedSteps::RecordedSteps(const Parts& parts)
     : parts_(parts),
       rates_(rates_of(parts.plan)),
       device_(Buffer::allocate(sizeof(Exchange), Device::kCuda)),
-      pinned_(Buffer::allocate_pinned(sizeof(Exchange))) {
+      pinned_(Buffer::allocate_pinned(sizeof(Exchange))),
+      sum_(Buffer::allocate(sizeof(CrossEntropyResult), Device::kCuda)) {
   new (pinned_.data()) Exchange();
   const DevicePool::Use use(parts_.pool);
   parts_.parallel.reducer().agree_on_calls();
@@ -42,20 +43,15 @@ void RecordedSteps::one_step() const {
                       static_cast<std::uint32_t>(parts_.plan.steps_per_epoch),
                   .rates = reinterpret_cast<const float*>(rates_.data())},
                  state);
-  const Tensor& buffers = parts_.parallel.buffers();
-  parts_.buffers_before.copy_from(buffers);
-  const Batch batch = parts_.loader.batch_at(
-      &state->place, parts_.loader.pictures_of(kWholeBatch));
-  parts_.parallel.start_step();
-  const Variable logits = parts_.model.forward(Variable(batch.images));
-  const CrossEntropyOutput out = cross_entropy(
-      logits, batch.labels,
-      {.label_smoothing = static_cast<float>(parts_.options.label_smoothing),
-       .global_batch = parts_.plan.global_batch,
-       .gradient_scale = scaled ? &state->loss_scale.value : nullptr});
-  backward(out.loss);
-  parts_.parallel.finalize();
-  auto* result = reinterpret_cast<CrossEntropyResult*>(out.result.data());
+  const Batch batch = parts_.loader.batch_at(&state->place, kWholeBatch);
+  std::vector<CrossEntropyOutput> shards;
+  StepTimer unused;
+  parts_.micro_batches.run(batch, scaled ? &state->loss_scale.value : nullptr,
+                           unused,
+                           [&](std::size_t, const CrossEntropyOutput& out) {
+                             shards.push_back(out);
+                           });
+  CrossEntropyResult* result = sum(shards);
   Communicator& ranks = parts_.parallel.reducer();
   ranks.all_reduce(&result->loss, 1, Dtype::kF64, ReduceOp::kSum);
   ranks.all_reduce(&result->correct, 1, Dtype::kI64, ReduceOp::kSum);
@@ -66,8 +62,28 @@ void RecordedSteps::one_step() const {
                   .records = device()->records,
                   .record_count = kMost});
   parts_.optimizer.step(&state->sgd);
+  const Tensor& buffers = parts_.buffers.all();
   gpu.restore_if_skipped(state, buffers.bytes() / sizeof(std::uint64_t),
-                         parts_.buffers_before.raw(), buffers.raw());
+                         parts_.buffers.before().raw(), buffers.raw());
+}
+
+CrossEntropyResult* RecordedSteps::sum(
+    const std::vector<CrossEntropyOutput>& shards) const {
+  const auto at = [](const Buffer& buffer) {
+    return reinterpret_cast<CrossEntropyResult*>(buffer.data());
+  };
+  if (shards.size() == 1) return at(shards[0].result);
+  std::vector<const void*> losses, rights;
+  for (const CrossEntropyOutput& shard : shards) {
+    losses.push_back(&at(shard.result)->loss);
+    rights.push_back(&at(shard.result)->correct);
+  }
+  CrossEntropyResult* total = at(sum_);
+  reduce_tree(Device::kCuda, &total->loss, losses.data(), losses.size(), 1,
+              Dtype::kF64, ReduceOp::kSum);
+  reduce_tree(Device::kCuda, &total->correct, rights.data(), rights.size(), 1,
+              Dtype::kI64, ReduceOp::kSum);
+  return total;
 }
 
 std::vector<cuda::StepRecord> RecordedSteps::run(TrainPosition& position,

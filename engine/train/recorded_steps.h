@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "engine/data/device_loader.h"
-#include "engine/nn/module.h"
 #include "engine/optim/sgd.h"
 #include "engine/parallel/data_parallel.h"
 #include "engine/train/compute.h"
+#include "engine/train/micro_batches.h"
 #include "engine/train/options.h"
 #include "engine/train/position.h"
 #include "kernels/runtime/recording.h"
@@ -31,15 +31,14 @@ class RecordedSteps {
 
   // What the steps are made of. All must outlive this.
   struct Parts {
-    const TrainOptions& options;
     const TrainPlan& plan;
     const ComputeOptions& compute;
-    Module& model;
+    const MicroBatches& micro_batches;
     DataParallel& parallel;
     SGD& optimizer;
     const DeviceLoader& loader;
-    const Tensor& buffers_before;  // takes the buffers before each step
-    const DevicePool& pool;        // of all that a step makes
+    const StepBuffers& buffers;
+    const DevicePool& pool;  // of all that a step makes
   };
 
   // One such step must have run before.
@@ -57,6 +56,8 @@ class RecordedSteps {
   };
 
   void one_step() const;
+  // The sum of the shards' results, on the GPU.
+  CrossEntropyResult* sum(const std::vector<CrossEntropyOutput>& shards) const;
   // Where it lies on the GPU.
   Exchange* device() const {
     return reinterpret_cast<Exchange*>(device_.data());
@@ -65,6 +66,7 @@ class RecordedSteps {
   Parts parts_;
   Buffer rates_;            // of all steps, f32
   Buffer device_, pinned_;  // an Exchange each
+  Buffer sum_;              // of several shards' results
   std::optional<Recording> step_;
 };
 

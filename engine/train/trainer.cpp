@@ -17,12 +17,23 @@ namespace {
 
 constexpr std::size_t kBytesPerMb = 1 << 20;
 
-DataParallelOptions bucket_options(const TrainOptions& options,
-                                   const ComputeOptions& compute) {
-  DataParallelOptions result{.dtype = compute.dtype, .nccl = compute.nccl};
+DataParallelOptions parallel_options(const TrainOptions& options,
+                                     const TrainPlan& plan,
+                                     const ComputeOptions& compute) {
+  DataParallelOptions result{.dtype = compute.dtype,
+                             .nccl = compute.nccl,
+                             .shards = plan.shards,
+                             .tree = options.virtual_ranks > 0};
   result.bucket_bytes = static_cast<std::size_t>(
       options.bucket_mb * static_cast<double>(kBytesPerMb));
   return result;
+}
+
+StepBuffersOptions buffer_options(const TrainOptions& options,
+                                  const TrainPlan& plan) {
+  return {.policy = options.batch_norm == "averaged" ? BufferPolicy::kAveraged
+                                                     : BufferPolicy::kLocal,
+          .virtual_ranks = options.virtual_ranks > 0 ? plan.shards : 1};
 }
 
 SgdOptions sgd_options(const TrainOptions& options) {
@@ -71,9 +82,12 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       data_(data),
       communicator_(communicator),
       compute_(compute),
-      parallel_(model, communicator, bucket_options(options, compute)),
-      sgd_(parallel_.arena(), sgd_options(options)),
-      buffers_before_(parallel_.buffers().clone()) {
+      parallel_(model, communicator, parallel_options(options, plan, compute)),
+      buffers_(parallel_.buffers(), parallel_.reducer(),
+               buffer_options(options, plan)),
+      micro_batches_(model, parallel_, buffers_,
+                     static_cast<float>(options.label_smoothing)),
+      sgd_(parallel_.arena(), sgd_options(options)) {
   if (compute.dtype != Dtype::kF16) return;
   gradient_scale_ = Tensor({}, Dtype::kF32, Layout::kPlain, compute.device);
   position_.loss_scale.value = LossScale::kFirst;
@@ -93,7 +107,8 @@ bool Trainer::run(const TrainObserver& observer, TrainRequests& requests) {
            .global_batch = plan_.global_batch,
            .seed = options_.seed,
            .rank = static_cast<std::size_t>(communicator_.rank()),
-           .world_size = static_cast<std::size_t>(communicator_.size())}),
+           .world_size = static_cast<std::size_t>(communicator_.size()),
+           .shards = plan_.shards}),
       {.augment = options_.augment,
        .seed = options_.seed,
        .workers = options_.workers,
@@ -175,8 +190,8 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   const Clock::time_point begin = Clock::now();
   if (!recorded_) {
     recorded_ = std::make_unique<RecordedSteps>(
-        RecordedSteps::Parts{options_, plan_, compute_, model_, parallel_, sgd_,
-                             loader, buffers_before_, pool_});
+        RecordedSteps::Parts{plan_, compute_, micro_batches_, parallel_, sgd_,
+                             loader, buffers_, pool_});
   }
   loader.skip(count);
   const StepMark mark(communicator_, position_.steps_done + 1);
@@ -208,7 +223,8 @@ std::optional<double> Trainer::end_epoch(std::size_t epoch,
   if (last || epoch % options_.eval_every == 0) {
     parallel_.broadcast_buffers();
     result.validation = evaluate(
-        model_, data_.test, communicator_, compute_, [&](std::size_t done) {
+        model_, data_.test, communicator_, compute_,
+        options_.virtual_ranks > 0 ? plan_.shards : 1, [&](std::size_t done) {
           observer.evaluating(done, data_.test.count());
         });
   }
@@ -239,24 +255,14 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   // What the ranks' parts of the batch add up to: loss, right answers; and how
   // many ranks were asked to save, and to stop.
   std::array<double, 4> sums{};
-  buffers_before_.copy_from(parallel_.buffers());
-  parallel_.start_step();
-  if (batch.labels.count() > 0) {
-    const Variable logits = model_.forward(Variable(batch.images));
-    const CrossEntropyOutput out = cross_entropy(
-        logits, batch.labels,
-        {.label_smoothing = static_cast<float>(options_.label_smoothing),
-         .global_batch = batch.global_count,
-         .gradient_scale = set_gradient_scale()});
-    timer.lap(StepPhase::kForward);
-    backward(out.loss);
-    const CrossEntropyResult result = out.read();
-    sums = {result.loss, static_cast<double>(result.correct)};
-  } else {
-    parallel_.backward_nothing();
-  }
-  timer.lap(StepPhase::kBackward);
-  parallel_.finalize();
+  std::vector<double> losses(plan_.shards);
+  micro_batches_.run(batch, set_gradient_scale(), timer,
+                     [&](std::size_t shard, const CrossEntropyOutput& out) {
+                       const CrossEntropyResult result = out.read();
+                       losses[shard] = result.loss;
+                       sums[1] += static_cast<double>(result.correct);
+                     });
+  sums[0] = tree_sum(losses);
   sums[2] = requests.save.exchange(false) ? 1 : 0;
   sums[3] = requests.stop ? 1 : 0;
   communicator_.all_reduce(sums.data(), sums.size(), Dtype::kF64,
@@ -270,7 +276,7 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   const float scale = position_.loss_scale.value;
   if (finite) sgd_.step(static_cast<float>(lr), 1 / scale);
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
-  if (!finite) parallel_.buffers().copy_from(buffers_before_);
+  if (!finite) buffers_.undo();
   timer.lap(StepPhase::kOptimizer);
   has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
   return settle(

@@ -11,7 +11,9 @@
 #include "engine/nn/module.h"
 #include "engine/optim/sgd.h"
 #include "engine/parallel/data_parallel.h"
+#include "engine/parallel/step_buffers.h"
 #include "engine/train/evaluate.h"
+#include "engine/train/micro_batches.h"
 #include "engine/train/options.h"
 #include "engine/train/position.h"
 #include "engine/train/recorded_steps.h"
@@ -137,9 +139,10 @@ class Trainer {
   Communicator& communicator_;
   ComputeOptions compute_;
   DataParallel parallel_;
+  StepBuffers buffers_;
+  MicroBatches micro_batches_;
   SGD sgd_;
   TrainPosition position_;
-  Tensor buffers_before_;  // what the buffers were before the step
   Tensor gradient_scale_;  // on the device; undefined where it is always 1
   DevicePool pool_;        // of what steps make
   bool has_run_whole_batch_ = false;

@@ -58,6 +58,33 @@ TEST_CASE("The ranks' blocks joined are the one-rank batch") {
   }
 }
 
+TEST_CASE("Shards are the blocks of as many ranks") {
+  const SamplerOptions options{
+      .count = 101, .global_batch = 30, .seed = 1, .world_size = 12};
+  for (std::size_t rank = 0; rank < 3; ++rank) {
+    SamplerOptions sharded = options;
+    sharded.rank = rank;
+    sharded.world_size = 3;
+    sharded.shards = 4;
+    const DistributedSampler sampler(sharded);
+    for (std::size_t step = 0; step < sampler.steps(); ++step) {
+      const DistributedSampler::Share share = sampler.share(step);
+      std::size_t begin = share.begin;
+      REQUIRE(share.shards.size() == 4);
+      for (std::size_t shard = 0; shard < 4; ++shard) {
+        SamplerOptions alone = options;
+        alone.rank = 4 * rank + shard;
+        const auto expected = DistributedSampler(alone).share(step);
+        CHECK(begin == expected.begin);
+        CHECK(share.shards[shard] == expected.count);
+        CHECK(share.global_count == expected.global_count);
+        begin += expected.count;
+      }
+      CHECK(share.begin + share.count == begin);
+    }
+  }
+}
+
 TEST_CASE("All batches but the last are full") {
   const DistributedSampler sampler({10, 4});
   REQUIRE(sampler.steps() == 3);

@@ -59,7 +59,7 @@ Outcome train(const TrainOptions& options, int ranks,
   const RunDirectory directory(
       folder, from ? RunDirectory::Open::kContinue : RunDirectory::Open::kNew);
   if (!from) directory.write_config({}, {}, {});
-  spawn_ranks(ranks, [&](Communicator& communicator) {
+  const auto body = [&](Communicator& communicator) {
     set_kernel_threads(1);
     const auto model = make_resnet(options.model, {});
     model->initialize(options.seed);
@@ -98,7 +98,8 @@ Outcome train(const TrainOptions& options, int ranks,
     if (first) outcome.finished = finished;
     outcome.states[static_cast<std::size_t>(communicator.rank())] =
         state_of(*model, trainer.optimizer());
-  });
+  };
+  spawn_ranks(ranks, body, {}, options.virtual_ranks > 0 ? "ordered" : "ring");
   return outcome;
 }
 
@@ -142,6 +143,24 @@ TEST_CASE("a run may be resumed on another number of ranks") {
                              find_resume_point(folder.path()));
   CHECK(rest.finished);
   CHECK(rest.metrics.size() == 3 * 3 + 4);  // steps 6 to 8, one epoch
+}
+
+TEST_CASE("virtual ranks go on elsewhere with the same bits") {
+  TrainOptions options = small_options();
+  options.virtual_ranks = 4;
+  options.batch_norm = GENERATE("local", "averaged");
+  const TemporaryFolder straight, broken;
+  const Outcome whole = train(options, 4, straight.path());
+  train(options, 4, broken.path(), {}, 3);
+  train(options, 1, broken.path(), find_resume_point(broken.path()), 6);
+  const Outcome rest =
+      train(options, 2, broken.path(), find_resume_point(broken.path()));
+  CHECK(rest.finished);
+  CHECK(same_bits(whole.states[0], rest.states[0]));
+  const std::size_t told = rest.metrics.size();
+  REQUIRE(told == 2 * 3 + 4);
+  CHECK(std::equal(rest.metrics.begin(), rest.metrics.end(),
+                   whole.metrics.end() - static_cast<long>(told)));
 }
 
 TEST_CASE("checkpoints come when they are due, the best and newest are kept") {

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <memory>
+
+#include "collectives/communicator.h"
+#include "engine/train/options.h"
+
+// How the ranks of `ringlet train` come together, and share their hosts.
+namespace ringlet {
+
+// As --comm says, and --virtual-ranks. Throws a SharedError where it cannot be.
+std::unique_ptr<Communicator> open_communicator(const TrainOptions& options);
+
+// The cores of this host shared among its ranks, unless somebody decided; not
+// more than this process may use.
+int threads_per_rank(const TrainOptions& options);
+
+}  // namespace ringlet
