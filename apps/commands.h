@@ -6,6 +6,8 @@ namespace ringlet {
 
 int train_command(int argc, char** argv);
 int launch_command(int argc, char** argv);
+int verify_command(int argc, char** argv);
+int diff_command(int argc, char** argv);
 int explain_command(int argc, char** argv);
 int crash_command(int argc, char** argv);
 

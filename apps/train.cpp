@@ -1,7 +1,5 @@
-#include <fmt/chrono.h>
 #include <fmt/ranges.h>
 
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -12,120 +10,22 @@
 #include "apps/train_device.h"
 #include "apps/train_options.h"
 #include "apps/train_ranks.h"
+#include "apps/train_setup.h"
 #include "apps/train_trace.h"
 #include "collectives/gpu/gpu_communicator.h"
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
 #include "collectives/mpi_version.h"
-#include "engine/data/cifar10.h"
-#include "engine/data/synthetic.h"
 #include "engine/io/weights.h"
 #include "engine/parallel/agreement.h"
 #include "engine/train/checkpointer.h"
 #include "engine/train/run_log.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
-#include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/threads.h"
-#include "models/resnet.h"
 
 namespace ringlet {
 namespace {
-
-Dataset load_data(const std::string& name) {
-  if (name == "synthetic") return make_synthetic();
-  return read_cifar10(name);
-}
-
-std::string data_name(const std::string& data) {
-  return data == "synthetic" ? data : "cifar10";
-}
-
-std::string default_folder(const TrainOptions& options) {
-  const std::time_t now = std::time(nullptr);
-  return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", options.model,
-                     data_name(options.data), fmt::localtime(now));
-}
-
-std::unique_ptr<ResNet> make_model(const TrainOptions& options,
-                                   std::size_t classes) {
-  auto model = make_resnet(
-      options.model,
-      {.classes = classes,
-       .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
-       .zero_init_residual = options.zero_init_residual});
-  if (options.init.empty()) {
-    model->initialize(options.seed);
-  } else {
-    load_weights(options.init, *model);
-  }
-  return model;
-}
-
-// All that a run needs before its first step. Made by all ranks together in
-// three parts, so that what is quickly refused waits for nothing.
-struct Setup {
-  std::optional<RunDirectory> directory;  // rank 0's
-  int columns = 0;                        // of its terminal
-  Dataset data;
-  TrainPlan plan;
-  ComputeOptions compute;
-  std::unique_ptr<ResNet> model;
-  std::string convolutions;  // how a GPU computes them
-
-  Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
-        Communicator& communicator);
-};
-
-Setup::Setup(const TrainOptions& options,
-             const std::optional<ResumePoint>& from,
-             Communicator& communicator) {
-  const auto ranks = static_cast<std::size_t>(communicator.size());
-  agree(communicator, [&] {
-    compute = compute_options(options.device, options.precision);
-    compute.graph = options.cuda_graph;
-    if (compute.device == Device::kCuda) use_own_gpu();
-    if (options.comm == "nccl") check_nccl(compute);
-    global_batch(options, ranks);
-    if (communicator.rank() > 0) return;
-    columns = terminal_columns();
-    if (from) {
-      directory.emplace(from->run, RunDirectory::Open::kContinue);
-    } else {
-      directory.emplace(options.out.empty() ? default_folder(options)
-                                            : options.out);
-    }
-  });
-  require_equal(
-      communicator, "the device",
-      fmt::format("{} {}", name_of(compute.device), precision_name(compute)));
-  compute.nccl = takes_nccl(options, compute, communicator);
-  agree(communicator, [&] {
-    data = load_data(options.data);
-    plan = make_plan(options, data.train.count(), ranks);
-    if (from && from->position.steps_done > plan.total_steps) {
-      throw Error(fmt::format(
-          "{}: {} steps are done: expected more than the {} of --steps or "
-          "--epochs",
-          from->checkpoint.string(), from->position.steps_done,
-          plan.total_steps));
-    }
-  });
-  const auto make = [&] {
-    return make_model(options, data.train.classes.size());
-  };
-  if (compute.device == Device::kCuda) {
-    cuda::library().set_allow_tf32(compute.tf32);
-    cuda::library().set_legacy_convolutions(options.conv == "direct");
-  }
-  convolutions = prepare_gpu(make, data, plan, compute,
-                             directory ? directory->read_convolutions() : "",
-                             communicator);
-  agree(communicator, [&] {
-    model = make();
-    model->to(compute.device);
-  });
-}
 
 // Where the run goes on, if it is one to be resumed: then its options count
 // where the command line has none. Every rank reads it for itself.
@@ -301,6 +201,7 @@ int train_command(int argc, char** argv) {
     trainer.resume(from->position);
   }
   std::optional<RunLog> log;
+  std::optional<HashLog> hashes;
   std::optional<Checkpointer> checkpointer;
   std::string not_saved;  // why the last checkpoint could not be written
   TrainObserver observer;
@@ -319,12 +220,19 @@ int train_command(int argc, char** argv) {
     setup.directory->write_convolutions(setup.convolutions);
     log.emplace(*setup.directory, options, setup.plan, setup.columns,
                 std::cout);
+    if (options.hashes) {
+      hashes.emplace(setup.directory->hashes(), trainer.parameter_names(),
+                     from ? from->position.steps_done : 0);
+    }
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
                          *setup.model, trainer.optimizer());
   });
   if (log) {
     print_start(options, setup, *communicator, trainer.parallel());
-    observer.step = [&](const StepResult& result) { log->step(result); };
+    observer.step = [&](const StepResult& result) {
+      log->step(result);
+      if (result.hashes) hashes->write(*result.hashes);
+    };
     observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
     observer.checkpoint = [&](const TrainPosition& position,
                               std::optional<double> accuracy) {

@@ -24,8 +24,8 @@ constexpr const char* kDescription =
 
 constexpr const char* kExamples =
     R"(The run's folder gets config.json (all options, versions, host), metrics.jsonl
-(every step and epoch), model.safetensors (weights, torchvision's names) and
-checkpoints. SIGUSR1 to the ranks or to mpirun saves a checkpoint, SIGUSR2 saves
+(every step and epoch), hashes.bin (for ringlet diff and verify),
+model.safetensors (weights, torchvision's names) and checkpoints. SIGUSR1 to the ranks or to mpirun saves a checkpoint, SIGUSR2 saves
 one and ends the run; so do Ctrl-C and SIGTERM without mpirun, and under
 ringlet launch.
 
@@ -216,6 +216,10 @@ void add_machine(CLI::App& app, TrainOptions& o) {
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);
+  app.add_option("--check-weights", o.check_weights,
+                 "Steps between comparisons of the ranks' weights, which must "
+                 "be the same; 0: never")
+      ->check(whole_number(0));
   app.add_option(
          "--device", o.device,
          "Where to compute: auto takes a GPU where one can be used; the "
@@ -262,6 +266,12 @@ void add_output(CLI::App& app, TrainOptions& o) {
   app.add_option("--checkpoint-epochs", o.checkpoint_epochs,
                  "Epochs between checkpoints; 0: none at their ends")
       ->check(whole_number(0));
+  app.add_option_function<std::string>(
+         "--hashes", [&o](const std::string& v) { o.hashes = v == "on"; },
+         "Whether hashes.bin gets a hash of each step's data, gradients and "
+         "weights, for ringlet diff and ringlet verify")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->default_str("on");
   app.add_option("--keep", o.keep,
                  "Checkpoints to keep: the newest so many, and the best one")
       ->check(whole_number(1));

@@ -31,6 +31,27 @@ struct SgdArgs {
   Dtype half_dtype = Dtype::kBF16;
 };
 
+// One of several arrays that lie in one: its place, in floats.
+struct HashRange {
+  std::size_t begin, count;
+};
+
+struct HashArgs {
+  const float* values;
+  const HashRange* ranges;
+  std::size_t range_count;
+  std::uint64_t* hashes;  // one for each range
+};
+
+// What element number `index` of a range adds to its hash, modulo 2^64. Any
+// change of one element changes the hash, since the factor is odd; and the
+// order of adding does not matter.
+constexpr std::uint64_t hash_term(std::uint32_t bits, std::size_t index) {
+  constexpr std::uint32_t kGoldenRatio = 0x9E3779B1;
+  const auto odd = static_cast<std::uint32_t>(2 * index + 1);
+  return std::uint64_t{bits} * static_cast<std::uint32_t>(odd * kGoldenRatio);
+}
+
 class OptimKernels {
  public:
   virtual ~OptimKernels() = default;
@@ -44,6 +65,9 @@ class OptimKernels {
   // Reads them once.
   virtual void squared_norm(std::size_t count, const float* values,
                             double* result) = 0;
+
+  // Hashes the bits of each range. Reads them once.
+  virtual void hash(const HashArgs& args) = 0;
 };
 
 }  // namespace ringlet

@@ -24,6 +24,7 @@ enum Kernel {
   kElementwise,
   kOptimizer,
   kFiniteCheck,
+  kHash,
   kKernels
 };
 
@@ -38,7 +39,8 @@ constexpr const char* kNames[kKernels] = {"conv forward",
                                           "loss",
                                           "elementwise",
                                           "optimizer",
-                                          "finite check"};
+                                          "finite check",
+                                          "hash"};
 
 struct Cost {
   double flops, bytes;
@@ -291,6 +293,9 @@ struct TimedOptim final : Timed<OptimKernels> {
                     double* result) override {
     table.time(kFiniteCheck, {0, bytes_of(count, Dtype::kF32)},
                [&] { real.squared_norm(count, values, result); });
+  }
+  void hash(const HashArgs& args) override {
+    table.time(kHash, {0, 0}, [&] { real.hash(args); });
   }
 };
 

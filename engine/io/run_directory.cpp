@@ -180,8 +180,8 @@ void RunDirectory::write_config(const nlohmann::ordered_json& options,
   write_file_atomically(config(), {std::as_bytes(std::span(text))});
 }
 
-std::string RunDirectory::read_convolutions() const {
-  std::ifstream file(path_ / kConvolutions);
+std::string read_convolutions(const std::filesystem::path& run) {
+  std::ifstream file(run / kConvolutions);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

@@ -40,9 +40,10 @@ class FileLock {
   int file_ = -1;
 };
 
-// The folder that holds one run: config.json, metrics.jsonl, checkpoints and
-// the final weights. A run that ends before it writes any of them leaves no
-// folder. Locked for as long as this lives: a second job is refused at once.
+// The folder that holds one run: config.json, metrics.jsonl, hashes.bin,
+// checkpoints and the final weights. A run that ends before it writes any of
+// them leaves no folder. Locked for as long as this lives: a second job is
+// refused at once.
 class RunDirectory {
  public:
   enum class Open {
@@ -60,6 +61,7 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.json"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path hashes() const { return path_ / "hashes.bin"; }
   std::filesystem::path weights() const { return path_ / "model.safetensors"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
@@ -67,10 +69,7 @@ class RunDirectory {
   // after the checkpoint from which it goes on. Ends at a whole line.
   void cut_metrics(std::size_t bytes) const;
 
-  // convolutions.txt: by what a GPU computed each kind of convolution, so that
-  // a run that goes on does the same (kernels/runtime/cuda_library.h). "" where
-  // there is none.
-  std::string read_convolutions() const;
+  // See read_convolutions().
   void write_convolutions(const std::string& choices) const;
 
   // Writes config.json, all or nothing:
@@ -97,5 +96,10 @@ class RunDirectory {
   NewFolders new_folders_;
   std::optional<FileLock> lock_;
 };
+
+// convolutions.txt in a run's folder: by what a GPU computed each kind of
+// convolution, so that a run that goes on does the same
+// (kernels/runtime/cuda_library.h). "" where there is none.
+std::string read_convolutions(const std::filesystem::path& run);
 
 }  // namespace ringlet

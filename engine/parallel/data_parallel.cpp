@@ -2,7 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "collectives/gpu/gpu_communicator.h"
 #include "collectives/gpu/nccl_communicator.h"
@@ -35,6 +38,17 @@ std::unique_ptr<Communicator> make_reducer(Device device,
   if (device == Device::kCpu) return nullptr;
   return options.nccl ? make_nccl_communicator(communicator)
                       : make_gpu_communicator(communicator);
+}
+
+// Of the first elements of an array, which they stand for.
+std::uint64_t hash_of_part(const float* values, std::size_t count,
+                           std::size_t salt) {
+  constexpr std::size_t kPart = 1024;
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < std::min(count, kPart); ++i) {
+    hash += hash_term(std::bit_cast<std::uint32_t>(values[i]), salt + i);
+  }
+  return hash;
 }
 
 // From rank 0.
@@ -122,6 +136,7 @@ void DataParallel::start_step() {
 }
 
 void DataParallel::start_shard() {
+  shard_hash_ = 0;
   slot_ready_.assign(arena_.slots().size(), false);
 }
 
@@ -143,10 +158,20 @@ void DataParallel::gradient_ready(std::size_t slot) {
   if (watching_ && not_finite_.empty() && !all_finite(begin, count)) {
     not_finite_ = parameter.name();
   }
+  // Later shards without a tree have been added to the first.
+  if (arena_.device() == Device::kCpu && (tree_ || shard_ == 0)) {
+    shard_hash_ += hash_of_part(arena_.gradients() + begin, count, slot);
+  }
   if (tree_) tree_->add(shard_, arena_.gradients(), begin, count);
   if (shard_ + 1 < shards_) return;
   --missing_[bucket_of_slot_[slot]];
   launch_full_buckets();
+}
+
+std::uint64_t DataParallel::shard_hash() const {
+  constexpr int kBitsOfDouble = 52;
+  return shard_hash_ >>
+         (std::numeric_limits<std::uint64_t>::digits - kBitsOfDouble);
 }
 
 bool DataParallel::all_finite(std::size_t begin, std::size_t count) const {

@@ -82,6 +82,10 @@ class DataParallel {
   void next_shard();
   // In place of backward() where there is no sample in this shard.
   void backward_nothing();
+  // A hash of some of each gradient that this rank has computed for the shard,
+  // before they were summed, in 52 bits, so that a double holds it; 0 where
+  // they cannot be told: on a GPU, and in passes that are added to the first.
+  std::uint64_t shard_hash() const;
   // Waits for the buckets in flight. Throws an Error with the names of the
   // parameters that backward() gave no gradient.
   void finalize();
@@ -119,7 +123,8 @@ class DataParallel {
 
   // This step's state.
   std::size_t shard_ = 0;
-  std::vector<char> slot_ready_;      // of this shard
+  std::vector<char> slot_ready_;  // of this shard
+  std::uint64_t shard_hash_ = 0;
   std::vector<std::size_t> missing_;  // gradients to come, per bucket
   std::vector<Work> in_flight_;       // one per launched bucket
   Tensor squares_;                    // of gradients, summed: f64

@@ -45,6 +45,8 @@ void each_option(O& o, Visit visit) {
   visit("timeout", o.timeout);
   visit("fault", o.fault);
   visit("bucket_mb", o.bucket_mb);
+  visit("hashes", o.hashes);
+  visit("check_weights", o.check_weights);
   visit("device", o.device);
   visit("precision", o.precision);
   visit("cuda_graph", o.cuda_graph);

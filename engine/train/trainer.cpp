@@ -17,6 +17,10 @@ namespace {
 
 constexpr std::size_t kBytesPerMb = 1 << 20;
 
+// Places in what run_shards() gives.
+constexpr std::size_t kCorrect = 0, kSave = 1, kStop = 2, kShards = 3;
+constexpr std::size_t kOfShard = 2;
+
 DataParallelOptions parallel_options(const TrainOptions& options,
                                      const TrainPlan& plan,
                                      const ComputeOptions& compute) {
@@ -87,10 +91,24 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
                buffer_options(options, plan)),
       micro_batches_(model, parallel_, buffers_,
                      static_cast<float>(options.label_smoothing)),
-      sgd_(parallel_.arena(), sgd_options(options)) {
+      sgd_(parallel_.arena(), sgd_options(options)),
+      hashes_({.log = options.hashes,
+               .check = options.check_weights,
+               .order = {.count = data.train.count(),
+                         .global_batch = plan.global_batch,
+                         .seed = options.seed}},
+              communicator, parallel_) {
   if (compute.dtype != Dtype::kF16) return;
   gradient_scale_ = Tensor({}, Dtype::kF32, Layout::kPlain, compute.device);
   position_.loss_scale.value = LossScale::kFirst;
+}
+
+std::vector<std::string> Trainer::parameter_names() const {
+  std::vector<std::string> names;
+  for (const ParameterArena::Slot& slot : parallel_.arena().slots()) {
+    names.push_back(slot.parameter.name());
+  }
+  return names;
 }
 
 void Trainer::resume(const TrainPosition& position) {
@@ -207,6 +225,12 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
          plan_.global_batch},
         record.skipped == 0, share));
   }
+  StepResult& last = results.back();
+  if (communicator_.rank() == 0 && options_.hashes) {
+    last.hashes = hashes_.of_step(last.step, last.loss,
+                                  parallel_.sum_squares().item(), {});
+  }
+  hashes_.check_weights(last.step);
   return results;
 }
 
@@ -252,36 +276,53 @@ bool Trainer::checkpoint_is_due() const {
 StepResult Trainer::step(const Batch& batch, StepTimer timer,
                          TrainRequests& requests) {
   const double lr = learning_rate(plan_.schedule, position_.steps_done);
-  // What the ranks' parts of the batch add up to: loss, right answers; and how
-  // many ranks were asked to save, and to stop.
-  std::array<double, 4> sums{};
-  std::vector<double> losses(plan_.shards);
-  micro_batches_.run(batch, set_gradient_scale(), timer,
-                     [&](std::size_t shard, const CrossEntropyOutput& out) {
-                       const CrossEntropyResult result = out.read();
-                       losses[shard] = result.loss;
-                       sums[1] += static_cast<double>(result.correct);
-                     });
-  sums[0] = tree_sum(losses);
-  sums[2] = requests.save.exchange(false) ? 1 : 0;
-  sums[3] = requests.stop ? 1 : 0;
+  std::vector<double> sums = run_shards(batch, timer);
+  sums[kSave] = requests.save.exchange(false) ? 1 : 0;
+  sums[kStop] = requests.stop ? 1 : 0;
   communicator_.all_reduce(sums.data(), sums.size(), Dtype::kF64,
                            ReduceOp::kSum);
   timer.lap(StepPhase::kCommunication);
-  save_asked_ = sums[2] > 0;
-  stop_asked_ = sums[3] > 0;
+  save_asked_ = sums[kSave] > 0;
+  stop_asked_ = sums[kStop] > 0;
+  std::vector<StepHashes::Shard> shards;
+  std::vector<double> losses;
+  for (std::size_t i = kShards; i < sums.size(); i += kOfShard) {
+    losses.push_back(sums[i]);
+    shards.push_back({sums[i], static_cast<std::uint64_t>(sums[i + 1])});
+  }
+  const double loss = tree_sum(losses);
+  const double squares = parallel_.sum_squares().item();
   // All ranks have the same sums, so all come to the same answer.
-  const bool finite =
-      std::isfinite(sums[0]) && parallel_.gradients_are_finite();
+  const bool finite = std::isfinite(loss) && std::isfinite(squares);
   const float scale = position_.loss_scale.value;
   if (finite) sgd_.step(static_cast<float>(lr), 1 / scale);
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
   if (!finite) buffers_.undo();
   timer.lap(StepPhase::kOptimizer);
   has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
-  return settle(
-      {sums[0], static_cast<std::size_t>(sums[1]), batch.global_count}, finite,
-      timer);
+  const StepSums of_all{loss, static_cast<std::size_t>(sums[kCorrect]),
+                        batch.global_count};
+  StepResult result = settle(of_all, finite, timer);
+  result.hashes = hashes_.of_step(result.step, loss, squares, shards);
+  hashes_.check_weights(result.step);
+  return result;
+}
+
+std::vector<double> Trainer::run_shards(const Batch& batch, StepTimer& timer) {
+  const auto ranks = static_cast<std::size_t>(communicator_.size());
+  const auto first =
+      static_cast<std::size_t>(communicator_.rank()) * plan_.shards;
+  std::vector<double> sums(kShards + kOfShard * ranks * plan_.shards);
+  micro_batches_.run(batch, set_gradient_scale(), timer,
+                     [&](std::size_t shard, const CrossEntropyOutput& out) {
+                       const CrossEntropyResult result = out.read();
+                       double* here =
+                           &sums[kShards + kOfShard * (first + shard)];
+                       here[0] = result.loss;
+                       here[1] = static_cast<double>(parallel_.shard_hash());
+                       sums[kCorrect] += static_cast<double>(result.correct);
+                     });
+  return sums;
 }
 
 StepResult Trainer::settle(const StepSums& sums, bool finite,

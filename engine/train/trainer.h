@@ -17,6 +17,7 @@
 #include "engine/train/options.h"
 #include "engine/train/position.h"
 #include "engine/train/recorded_steps.h"
+#include "engine/train/run_hashes.h"
 
 namespace ringlet {
 
@@ -31,6 +32,9 @@ struct StepResult {
   bool skipped;         // the loss or a gradient was not finite: no update
   std::size_t skipped_so_far;  // steps of the whole run, this one included
   StepTimer time;              // of this rank
+  // On rank 0, where they are wanted; of several steps that a GPU has done by
+  // itself, of the last one.
+  std::shared_ptr<const StepHashes> hashes = nullptr;
 };
 
 // What a rank's process has taken of its machine so far.
@@ -101,6 +105,8 @@ class Trainer {
   }
 
   DataParallel& parallel() { return parallel_; }
+  // In the order of StepHashes: that in which backward() completes them.
+  std::vector<std::string> parameter_names() const;
   const SGD& optimizer() const { return sgd_; }
 
  private:
@@ -109,6 +115,10 @@ class Trainer {
     double loss;
     std::size_t correct, images;
   };
+  // What a rank says of a step, so that the sum over the ranks says it of all:
+  // right answers, requests to save and to stop, and then for each shard of
+  // each rank its loss and the hash of its gradients.
+  std::vector<double> run_shards(const Batch& batch, StepTimer& timer);
 
   // False where it was stopped before its end.
   bool run_epoch(BatchSource& loader, const TrainObserver& observer,
@@ -142,6 +152,7 @@ class Trainer {
   StepBuffers buffers_;
   MicroBatches micro_batches_;
   SGD sgd_;
+  RunHashes hashes_;
   TrainPosition position_;
   Tensor gradient_scale_;  // on the device; undefined where it is always 1
   DevicePool pool_;        // of what steps make

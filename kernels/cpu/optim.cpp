@@ -1,6 +1,7 @@
 #include "kernels/optim.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -53,6 +54,33 @@ class Optim final : public OptimKernels {
       sums_[part] = sum;
     }
     *result = std::accumulate(sums_.begin(), sums_.end(), 0.0);
+  }
+
+  void hash(const HashArgs& args) override {
+    constexpr std::size_t kPart = 1 << 16;
+    struct Part {
+      std::size_t range, begin, end;  // within it
+    };
+    std::vector<Part> parts;
+    for (std::size_t range = 0; range < args.range_count; ++range) {
+      args.hashes[range] = 0;
+      const std::size_t count = args.ranges[range].count;
+      for (std::size_t begin = 0; begin < count; begin += kPart) {
+        parts.push_back({range, begin, std::min(count, begin + kPart)});
+      }
+    }
+#pragma omp parallel for
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto [range, begin, end] = parts[i];
+      const float* values = args.values + args.ranges[range].begin;
+      std::uint64_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::size_t j = begin; j < end; ++j) {
+        sum += hash_term(std::bit_cast<std::uint32_t>(values[j]), j);
+      }
+#pragma omp atomic
+      args.hashes[range] += sum;
+    }
   }
 
  private:

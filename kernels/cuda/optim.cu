@@ -22,6 +22,11 @@ class Optim final : public OptimKernels {
            result);
   }
 
+  void hash(const HashArgs& args) override {
+    launch(hash_ranges, dim3(static_cast<unsigned>(args.range_count)),
+           dim3(kHashThreads), 0, stream(), args);
+  }
+
  private:
   template <typename Half>
   static void run(const SgdArgs& args) {

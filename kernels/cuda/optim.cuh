@@ -107,4 +107,23 @@ __global__ void __launch_bounds__(kNormThreads)
   if (threadIdx.x == 0) *result = total;
 }
 
+constexpr int kHashThreads = 256;
+
+// A block for each range.
+__global__ void __launch_bounds__(kHashThreads) hash_ranges(HashArgs args) {
+  SHARED(unsigned long long, sums, [kHashThreads]);
+  const HashRange range = args.ranges[blockIdx.x];
+  const auto* bits =
+      reinterpret_cast<const std::uint32_t*>(args.values + range.begin);
+  unsigned long long sum = 0;
+  for (std::size_t i = threadIdx.x; i < range.count; i += kHashThreads) {
+    sum += hash_term(bits[i], i);
+  }
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  for (int i = 1; i < kHashThreads; ++i) sum += sums[i];
+  args.hashes[blockIdx.x] = sum;
+}
+
 }  // namespace ringlet::cuda

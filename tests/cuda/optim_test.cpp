@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "cuda/support.h"
+#include "kernels/backend.h"
 #include "kernels/cuda/families.h"
 
 using namespace ringlet;
@@ -144,4 +145,23 @@ TEST_CASE("CUDA's squared norm is finite exactly where all values are") {
       }
     }
   }
+}
+
+TEST_CASE("CUDA's hashes are those of the CPU") {
+  // Of no element, of fewer than a block has threads, and of more.
+  const std::vector<HashRange> ranges{{0, 1}, {64, 0}, {64, 300}, {512, 1537}};
+  std::vector<double> values = random_values(2049, 6);
+  const AnyArray there(values, Dtype::kF32);
+  const std::vector<float> here(values.begin(), values.end());
+  const DeviceArray<HashRange> ranges_there(ranges);
+  std::vector<std::uint64_t> expected(ranges.size());
+  backend(Device::kCpu)
+      .optim.hash({here.data(), ranges.data(), ranges.size(), expected.data()});
+  in_all_orders([&] {
+    const DeviceArray<std::uint64_t> got(ranges.size());
+    cuda::make_optim()->hash({static_cast<const float*>(there.data()),
+                              ranges_there.data(), ranges.size(), got.data()});
+    CHECK((got.to_host() == expected));
+    return Bits{};
+  });
 }

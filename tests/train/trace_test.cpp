@@ -68,7 +68,7 @@ TEST_CASE("a trace tells training steps and buckets apart") {
               record.buckets[b].count * sizeof(float));
       }
       // Losses and requests, which are no bucket.
-      CHECK(bytes[step][kNone] == 4 * sizeof(double));
+      CHECK(bytes[step][kNone] == (3 + 2 * 2) * sizeof(double));
       CHECK(bytes[step].size() == record.buckets.size() + 1);
     }
     CHECK(bytes.size() == kSteps + 1);

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "engine/io/hash_log.h"
+#include "engine/train/options.h"
+
+namespace ringlet {
+
+// What the folder of a run says of how it was trained.
+struct SavedRun {
+  std::filesystem::path path;
+  TrainOptions options;
+  std::size_t ranks = 0;
+  HashChain hashes;
+
+  // Virtual ranks or, where it had none, ranks.
+  std::size_t shards() const {
+    return options.virtual_ranks > 0 ? options.virtual_ranks : ranks;
+  }
+};
+
+// Throws an Error that names the file and what is wrong with it.
+SavedRun read_saved_run(const std::filesystem::path& path);
+
+// Whether two steps had the same pictures, loss, gradients and weights.
+bool same_bits(const StepHashes& a, const StepHashes& b);
+
+// Where two steps of `run`, or of it and another like it, differ: as lines of
+// text.
+std::string describe_difference(const SavedRun& run, const StepHashes& a,
+                                const StepHashes& b);
+
+}  // namespace ringlet

@@ -1,0 +1,102 @@
+#include "apps/train_setup.h"
+
+#include <fmt/chrono.h>
+
+#include <ctime>
+
+#include "apps/train_device.h"
+#include "collectives/gpu/gpu_communicator.h"
+#include "engine/data/cifar10.h"
+#include "engine/data/synthetic.h"
+#include "engine/io/weights.h"
+#include "engine/metrics/progress.h"
+#include "engine/parallel/agreement.h"
+#include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/error.h"
+
+namespace ringlet {
+namespace {
+
+std::string data_name(const std::string& data) {
+  return data == "synthetic" ? data : "cifar10";
+}
+
+std::string default_folder(const TrainOptions& options) {
+  const std::time_t now = std::time(nullptr);
+  return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", options.model,
+                     data_name(options.data), fmt::localtime(now));
+}
+
+}  // namespace
+
+Dataset load_data(const std::string& name) {
+  if (name == "synthetic") return make_synthetic();
+  return read_cifar10(name);
+}
+
+std::unique_ptr<ResNet> make_model(const TrainOptions& options,
+                                   std::size_t classes) {
+  auto model = make_resnet(
+      options.model,
+      {.classes = classes,
+       .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
+       .zero_init_residual = options.zero_init_residual});
+  if (options.init.empty()) {
+    model->initialize(options.seed);
+  } else {
+    load_weights(options.init, *model);
+  }
+  return model;
+}
+
+Setup::Setup(const TrainOptions& options,
+             const std::optional<ResumePoint>& from,
+             Communicator& communicator) {
+  const auto ranks = static_cast<std::size_t>(communicator.size());
+  agree(communicator, [&] {
+    compute = compute_options(options.device, options.precision);
+    compute.graph = options.cuda_graph;
+    if (compute.device == Device::kCuda) use_own_gpu();
+    if (options.comm == "nccl") check_nccl(compute);
+    global_batch(options, ranks);
+    if (communicator.rank() > 0) return;
+    columns = terminal_columns();
+    if (from) {
+      directory.emplace(from->run, RunDirectory::Open::kContinue);
+    } else {
+      directory.emplace(options.out.empty() ? default_folder(options)
+                                            : options.out);
+    }
+  });
+  require_equal(
+      communicator, "the device",
+      fmt::format("{} {}", name_of(compute.device), precision_name(compute)));
+  compute.nccl = takes_nccl(options, compute, communicator);
+  agree(communicator, [&] {
+    data = load_data(options.data);
+    plan = make_plan(options, data.train.count(), ranks);
+    if (from && from->position.steps_done > plan.total_steps) {
+      throw Error(fmt::format(
+          "{}: {} steps are done: expected more than the {} of --steps or "
+          "--epochs",
+          from->checkpoint.string(), from->position.steps_done,
+          plan.total_steps));
+    }
+  });
+  const auto make = [&] {
+    return make_model(options, data.train.classes.size());
+  };
+  if (compute.device == Device::kCuda) {
+    cuda::library().set_allow_tf32(compute.tf32);
+    cuda::library().set_legacy_convolutions(options.conv == "direct");
+  }
+  convolutions = prepare_gpu(
+      make, data, plan, compute,
+      directory ? read_convolutions(directory->path()) : "", communicator);
+  agree(communicator, [&] {
+    model = make();
+    model->to(compute.device);
+  });
+}
+
+}  // namespace ringlet

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "collectives/communicator.h"
+#include "engine/data/image_set.h"
+#include "engine/io/run_directory.h"
+#include "engine/train/checkpointer.h"
+#include "engine/train/compute.h"
+#include "engine/train/options.h"
+#include "models/resnet.h"
+
+// What `ringlet train` makes of its options before the first step.
+namespace ringlet {
+
+// "synthetic", or a folder with CIFAR-10's files.
+Dataset load_data(const std::string& name);
+
+// With its weights, drawn or read.
+std::unique_ptr<ResNet> make_model(const TrainOptions& options,
+                                   std::size_t classes);
+
+// All that a run needs before its first step. Made by all ranks together in
+// three parts, so that what is quickly refused waits for nothing.
+struct Setup {
+  std::optional<RunDirectory> directory;  // rank 0's
+  int columns = 0;                        // of its terminal
+  Dataset data;
+  TrainPlan plan;
+  ComputeOptions compute;
+  std::unique_ptr<ResNet> model;
+  std::string convolutions;  // how a GPU computes them
+
+  Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
+        Communicator& communicator);
+};
+
+}  // namespace ringlet

@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "apps/saved_run.h"
+#include "apps/train_device.h"
+#include "apps/train_setup.h"
+#include "engine/io/run_directory.h"
+#include "engine/train/trainer.h"
+#include "kernels/backend.h"
+#include "kernels/runtime/cuda_library.h"
+#include "kernels/runtime/threads.h"
+
+namespace ringlet {
+namespace {
+
+// Sums of f32 in another order, carried through so few steps, change a loss by
+// less than this part of it; half precision by more.
+constexpr double kBound = 1e-3, kHalfBound = 3e-2;
+
+// How one process does what the ranks of the run did.
+TrainOptions in_one_process(const SavedRun& run) {
+  TrainOptions options = run.options;
+  options.comm = "solo";
+  options.fault = options.trace = options.out = "";
+  options.check_weights = 0;
+  options.hashes = true;
+  options.batch_per_rank = 0;
+  const std::size_t passes = run.ranks * options.accumulate;
+  if (options.virtual_ranks > 0 || passes == 1) return options;
+  if (options.accumulate == 1 && std::has_single_bit(run.ranks)) {
+    options.virtual_ranks = run.ranks;
+  } else {
+    options.accumulate = passes;
+  }
+  return options;
+}
+
+// What the steps have shown so far.
+struct Comparison {
+  std::size_t steps = 0;
+  std::string parted;  // what the first step that differs is like; "": none
+  std::size_t parted_in = 0;
+  double largest = 0;  // difference of a loss, in its own size
+
+  void add(const SavedRun& run, const StepHashes& expected,
+           const StepHashes& got) {
+    ++steps;
+    largest = std::max(
+        largest, std::abs(got.loss - expected.loss) / std::abs(expected.loss));
+    if (same_bits(expected, got) || !parted.empty()) return;
+    parted_in = expected.step;
+    parted = describe_difference(run, expected, got);
+  }
+};
+
+Comparison retrain(const SavedRun& run, std::size_t steps,
+                   const std::optional<ResumePoint>& from) {
+  const TrainOptions options = in_one_process(run);
+  set_kernel_threads(static_cast<int>(options.threads));
+  if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
+  const auto communicator = make_communicator("solo", {});
+  ComputeOptions compute = compute_options(options.device, options.precision);
+  compute.graph = false;  // hashes of each step
+  const Dataset data = load_data(options.data);
+  const TrainPlan plan = make_plan(options, data.train.count(), 1);
+  const auto make = [&] {
+    return make_model(options, data.train.classes.size());
+  };
+  if (compute.device == Device::kCuda) {
+    cuda::library().set_allow_tf32(compute.tf32);
+    cuda::library().set_legacy_convolutions(options.conv == "direct");
+  }
+  prepare_gpu(make, data, plan, compute, read_convolutions(run.path),
+              *communicator);
+  const auto model = make();
+  model->to(compute.device);
+  Trainer trainer(options, plan, *model, data, *communicator, compute);
+  const std::size_t before = from ? from->position.steps_done : 0;
+  if (from) {
+    restore(*from, *model, trainer.optimizer());
+    trainer.resume(from->position);
+  }
+  Comparison comparison;
+  TrainRequests requests;
+  requests.stop = steps == 1;
+  TrainObserver observer;
+  auto expected = run.hashes.steps.begin();
+  observer.step = [&](const StepResult& result) {
+    expected = std::find_if(expected, run.hashes.steps.end(),
+                            [&](const HashChain::Link& link) {
+                              return link.hashes.step >= result.step;
+                            });
+    if (expected != run.hashes.steps.end() &&
+        expected->hashes.step == result.step) {
+      comparison.add(run, expected->hashes, *result.hashes);
+    }
+    // The next one is then the last.
+    if (result.step + 1 >= before + steps) requests.stop = true;
+  };
+  trainer.run(observer, requests);
+  return comparison;
+}
+
+}  // namespace
+
+int verify_command(int argc, char** argv) {
+  std::string folder, checkpoint;
+  std::size_t steps = 10;
+  CLI::App app(
+      "Trains the first steps of a run again, in one process, and compares "
+      "them with\nwhat the run left in hashes.bin. Where its ranks' sums were "
+      "made along a tree\n(--virtual-ranks, or --comm ordered or shared), "
+      "pictures, gradients and weights\nmust be the same to the bit; else "
+      "losses must be near. Status 0 if so, 1 if not.",
+      "ringlet verify");
+  app.option_defaults()->always_capture_default();
+  app.add_option("RUN", folder, "Folder of a run")->required();
+  app.add_option("--steps", steps, "How many")->check(whole_number(1));
+  app.add_option("--checkpoint", checkpoint,
+                 "One of its checkpoints/step-N, to start from there")
+      ->default_str("the start of the run");
+  if (!parse_or_help(app, argc, argv)) return 0;
+
+  const SavedRun run = read_saved_run(folder);
+  std::optional<ResumePoint> from;
+  if (!checkpoint.empty()) from = find_resume_point(checkpoint);
+  const Comparison result = retrain(run, steps, from);
+  if (result.steps == 0) {
+    throw Error(
+        fmt::format("{}: no hashes of the steps that were trained", folder));
+  }
+  if (result.parted.empty()) {
+    fmt::print(
+        "verified: {} steps of {} rank(s) in one process have the same "
+        "pictures, gradients and weights, to the bit\n",
+        result.steps, run.ranks);
+    return 0;
+  }
+  const bool tree = run.options.virtual_ranks > 0;
+  const bool half =
+      run.options.precision == "bf16" || run.options.precision == "f16";
+  const double bound = half ? kHalfBound : kBound;
+  const bool near = !tree && result.largest <= bound;
+  fmt::print(
+      "{}: the bits part in step {}{}:\n{}"
+      "the largest difference of a loss in {} steps is {:.2g} of it, "
+      "{} {:.0e}\n",
+      near ? "verified" : "NOT verified", result.parted_in,
+      tree ? "" : ", as sums in another order do", result.parted, result.steps,
+      result.largest, result.largest <= bound ? "within" : "beyond", bound);
+  return near ? 0 : 1;
+}
+
+}  // namespace ringlet

@@ -1,0 +1,145 @@
+#include "engine/train/run_hashes.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "engine/parallel/agreement.h"
+#include "kernels/backend.h"
+
+namespace ringlet {
+namespace {
+
+std::vector<std::uint32_t> folded(const std::vector<std::uint64_t>& hashes) {
+  std::vector<std::uint32_t> result;
+  for (const std::uint64_t hash : hashes) {
+    result.push_back(static_cast<std::uint32_t>(hash ^ hash >> 32));
+  }
+  return result;
+}
+
+// The ranks that do not hold what most of them do. Of two, both.
+std::vector<std::size_t> minority(
+    const std::vector<std::vector<std::uint64_t>>& weights) {
+  std::map<std::vector<std::uint64_t>, std::vector<std::size_t>> holders;
+  for (std::size_t rank = 0; rank < weights.size(); ++rank) {
+    holders[weights[rank]].push_back(rank);
+  }
+  std::vector<std::size_t> others;
+  for (const auto& [hashes, ranks] : holders) {
+    if (2 * ranks.size() > weights.size()) continue;
+    others.insert(others.end(), ranks.begin(), ranks.end());
+  }
+  std::sort(others.begin(), others.end());
+  return others;
+}
+
+}  // namespace
+
+RunHashes::RunHashes(const RunHashesOptions& options,
+                     Communicator& communicator, const DataParallel& parallel)
+    : options_(options), communicator_(communicator), parallel_(parallel) {
+  const ParameterArena& arena = parallel.arena();
+  std::vector<HashRange> ranges;
+  for (const ParameterArena::Slot& slot : arena.slots()) {
+    ranges.push_back({slot.begin, slot.count});
+  }
+  const std::size_t bytes = ranges.size() * sizeof(HashRange);
+  ranges_ = Buffer::allocate(bytes, arena.device());
+  hashes_ =
+      Buffer::allocate(ranges.size() * sizeof(std::uint64_t), arena.device());
+  copy_memory(ranges_.data(), arena.device(), ranges.data(), Device::kCpu,
+              bytes);
+}
+
+std::vector<std::uint64_t> RunHashes::hash(const float* arena) {
+  const Device device = hashes_.device();
+  std::vector<std::uint64_t> result(parallel_.arena().slots().size());
+  backend(device).optim.hash(
+      {.values = arena,
+       .ranges = reinterpret_cast<const HashRange*>(ranges_.data()),
+       .range_count = result.size(),
+       .hashes = reinterpret_cast<std::uint64_t*>(hashes_.data())});
+  copy_memory(result.data(), Device::kCpu, hashes_.data(), device,
+              result.size() * sizeof(std::uint64_t));
+  return result;
+}
+
+// Of the pictures of all ranks, and what their augmentation depends on.
+std::uint64_t RunHashes::data_of(std::size_t step) {
+  const DistributedSampler sampler(options_.order);
+  const std::size_t epoch = (step - 1) / sampler.steps();
+  if (epoch_of_order_ != epoch + 1) {
+    order_ = sampler.order(static_cast<std::uint32_t>(epoch));
+    epoch_of_order_ = epoch + 1;
+  }
+  const auto share = sampler.share((step - 1) % sampler.steps());
+  std::uint64_t hash =
+      hash_term(static_cast<std::uint32_t>(epoch), 0) +
+      hash_term(static_cast<std::uint32_t>(options_.order.seed), 1);
+  for (std::size_t i = 0; i < share.count; ++i) {
+    hash += hash_term(order_[share.begin + i], i + 2);
+  }
+  return hash;
+}
+
+std::shared_ptr<const StepHashes> RunHashes::of_step(
+    std::size_t step, double loss, double squares,
+    const std::vector<StepHashes::Shard>& shards) {
+  if (!options_.log || communicator_.rank() > 0) return nullptr;
+  const ParameterArena& arena = parallel_.arena();
+  return std::make_shared<const StepHashes>(
+      StepHashes{.step = step,
+                 .data = data_of(step),
+                 .loss = loss,
+                 .gradient_norm = std::sqrt(squares),
+                 .shards = shards,
+                 .gradients = folded(hash(arena.gradients())),
+                 .weights = folded(hash(arena.values()))});
+}
+
+void RunHashes::check_weights(std::size_t step) {
+  const std::size_t before = std::exchange(checked_, step);
+  const auto ranks = static_cast<std::size_t>(communicator_.size());
+  if (options_.check == 0 || ranks == 1) return;
+  if (before / options_.check == step / options_.check) return;
+  const std::vector<std::uint64_t> mine = hash(parallel_.arena().values());
+  std::vector<std::uint64_t> all(ranks * mine.size());
+  communicator_.all_gather(mine.data(), all.data(), mine.size(), Dtype::kI64);
+  std::vector<std::vector<std::uint64_t>> weights;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const auto begin =
+        all.begin() + static_cast<std::ptrdiff_t>(rank * mine.size());
+    weights.emplace_back(begin,
+                         begin + static_cast<std::ptrdiff_t>(mine.size()));
+  }
+  std::string what;
+  for (const GradientBucket& bucket : parallel_.buckets()) {
+    std::vector<std::string> names;
+    for (std::size_t i = bucket.first_slot;
+         i < bucket.first_slot + bucket.slot_count; ++i) {
+      const bool same =
+          std::all_of(weights.begin(), weights.end(),
+                      [&](const auto& one) { return one[i] == mine[i]; });
+      const auto& slot = parallel_.arena().slots()[i];
+      if (!same) names.push_back("'" + slot.parameter.name() + "'");
+    }
+    if (names.empty()) continue;
+    constexpr std::size_t kNamed = 3;
+    const std::size_t more = names.size() - std::min(names.size(), kNamed);
+    names.resize(names.size() - more);
+    what +=
+        fmt::format("; in bucket {} {}{}", &bucket - parallel_.buckets().data(),
+                    fmt::join(names, ", "),
+                    more > 0 ? fmt::format(" and {} more", more) : "");
+  }
+  if (what.empty()) return;
+  throw SharedError(fmt::format(
+      "after step {} the ranks' weights are not the same, which they must be: "
+      "others than most have rank {}{}",
+      step, fmt::join(minority(weights), ", "), what));
+}
+
+}  // namespace ringlet

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "engine/data/sampler.h"
+#include "engine/io/hash_log.h"
+#include "engine/parallel/data_parallel.h"
+
+namespace ringlet {
+
+struct RunHashesOptions {
+  bool log = true;          // whether there are hashes of steps at all
+  std::size_t check = 100;  // steps between comparisons of weights; 0: never
+  // The order of all ranks' pictures.
+  SamplerOptions order;
+};
+
+// Follows a training by hashes of what it computes: see StepHashes. Cost: a
+// reading of all gradients and of all weights in each step, on rank 0.
+class RunHashes {
+ public:
+  // Collective. `parallel` and `communicator` must outlive this.
+  RunHashes(const RunHashesOptions& options, Communicator& communicator,
+            const DataParallel& parallel);
+
+  // What the step that has just ended was, on rank 0; null elsewhere, and where
+  // there is no log. `squares`: the sum of the squares of the gradients.
+  std::shared_ptr<const StepHashes> of_step(
+      std::size_t step, double loss, double squares,
+      const std::vector<StepHashes::Shard>& shards);
+
+  // Compares the ranks' weights, where that has become due since the last call.
+  // Throws a SharedError that names the step, the bucket, the parameters and
+  // the ranks whose weights are other than most ranks'. Collective.
+  void check_weights(std::size_t step);
+
+ private:
+  std::vector<std::uint64_t> hash(const float* arena);
+  std::uint64_t data_of(std::size_t step);
+
+  RunHashesOptions options_;
+  Communicator& communicator_;
+  const DataParallel& parallel_;
+  Buffer ranges_, hashes_;  // on the arena's device
+  std::vector<std::uint32_t> order_;
+  std::size_t epoch_of_order_ = 0;  // from 1; 0: none
+  std::size_t checked_ = 0;         // the last step's
+};
+
+}  // namespace ringlet

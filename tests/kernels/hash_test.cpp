@@ -1,0 +1,66 @@
+#include <bit>
+#include <random>
+#include <set>
+
+#include "kernels/backend.h"
+#include "kernels/runtime/threads.h"
+#include "support/catch.h"
+
+using namespace ringlet;
+
+namespace {
+
+std::uint64_t hash(const std::vector<float>& values) {
+  const HashRange all{0, values.size()};
+  std::uint64_t result = 1;
+  backend(Device::kCpu).optim.hash({values.data(), &all, 1, &result});
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a hash changes with any bit, and any two that change places") {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(1000);
+  for (float& value : values) value = normal(random);
+  std::set<std::uint64_t> seen{hash(values)};
+  for (std::size_t i = 0; i < values.size(); i += 7) {
+    for (int bit = 0; bit < 32; ++bit) {
+      const float before = values[i];
+      values[i] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(before) ^
+                                       1u << bit);
+      CHECK(seen.insert(hash(values)).second);
+      values[i] = before;
+    }
+    std::swap(values[i], values[(i + 1) % values.size()]);
+    CHECK(seen.insert(hash(values)).second);
+  }
+}
+
+TEST_CASE("hashes are of their ranges alone, whatever the threads") {
+  std::vector<float> values(300000);
+  std::mt19937 random(8);
+  for (float& value : values) value = static_cast<float>(random());
+  const std::vector<HashRange> ranges{{0, 3}, {3, 0}, {3, 250000}, {9, 250000}};
+  const auto hashes = [&](int threads) {
+    const int before = kernel_threads();
+    set_kernel_threads(threads);
+    std::vector<std::uint64_t> result(ranges.size(), 1);
+    backend(Device::kCpu)
+        .optim.hash(
+            {values.data(), ranges.data(), ranges.size(), result.data()});
+    set_kernel_threads(before);
+    return result;
+  };
+  const std::vector<std::uint64_t> alone = hashes(1);
+  CHECK(hashes(3) == alone);
+  CHECK(alone[1] == 0);
+  CHECK(alone[2] == hash({values.begin() + 3, values.begin() + 250003}));
+  CHECK(alone[2] != alone[3]);
+  values[3] = 0;
+  const std::vector<std::uint64_t> changed = hashes(2);
+  CHECK(changed[0] == alone[0]);
+  CHECK(changed[2] != alone[2]);
+  CHECK(changed[3] == alone[3]);
+}
