@@ -36,7 +36,7 @@ class CountLinesTest(unittest.TestCase):
     def test_counts_code_only(self):
         result = self.count({"engine/nn/a.cpp": SAMPLE, "engine/a.txt": "x"})
         self.assertEqual(result.returncode, 0)
-        first, engine, gpu = result.stdout.splitlines()
+        first, engine, _, gpu = result.stdout.splitlines()
         self.assertEqual(first.split(), [str(SAMPLE_LINES), "engine/nn"])
         self.assertEqual(engine.split()[0], str(SAMPLE_LINES))
         self.assertEqual(gpu.split()[0], "0")
