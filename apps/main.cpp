@@ -12,37 +12,46 @@ namespace {
 
 using namespace ringlet;
 
-constexpr const char* kUsage =
-    "Usage: ringlet COMMAND [options]\n"
-    "\n"
-    "  train    trains a ResNet; under mpirun -np N, data-parallel on N ranks\n"
-    "  launch   starts another command on N ranks, by mpirun with sane "
-    "settings\n"
-    "  verify   trains some steps of a run again, in one process, and "
-    "compares\n"
-    "  diff     says where two runs part: step, layer and rank\n"
-    "  explain  draws an all-reduce algorithm, step by step\n"
-    "  crash    says where the ranks of a run were when it died\n"
-    "\n"
-    "ringlet COMMAND --help tells more.\n";
+struct Command {
+  const char* name;
+  const char* does;
+  int (*run)(int argc, char** argv);
+};
+
+constexpr Command kCommands[] = {
+    {"train", "trains a ResNet; under mpirun -np N, data-parallel on N ranks",
+     train_command},
+    {"launch",
+     "starts another command on N ranks, by mpirun with sane settings",
+     launch_command},
+    {"verify", "trains some steps of a run again, in one process, and compares",
+     verify_command},
+    {"diff", "says where two runs part: step, layer and rank", diff_command},
+    {"explain", "draws an all-reduce algorithm, step by step", explain_command},
+    {"crash", "says where the ranks of a run were when it died",
+     crash_command}};
+
+void print_usage() {
+  fmt::print("Usage: ringlet COMMAND [options]\n\n");
+  for (const Command& command : kCommands) {
+    fmt::print("  {:<8} {}\n", command.name, command.does);
+  }
+  fmt::print("\nringlet COMMAND --help tells more.\n");
+}
 
 int run(int argc, char** argv) {
   check_processor();
-  const std::string command = argc > 1 ? argv[1] : "";
-  if (command == "train") return train_command(argc - 1, argv + 1);
-  if (command == "launch") return launch_command(argc - 1, argv + 1);
-  if (command == "verify") return verify_command(argc - 1, argv + 1);
-  if (command == "diff") return diff_command(argc - 1, argv + 1);
-  if (command == "explain") return explain_command(argc - 1, argv + 1);
-  if (command == "crash") return crash_command(argc - 1, argv + 1);
-  if (command != "--help" && command != "-h") {
-    throw SharedError(fmt::format(
-        "{}, expected train, launch, verify, diff, explain or crash; see "
-        "ringlet --help",
-        command.empty() ? "no command"
-                        : fmt::format("unknown command '{}'", command)));
+  const std::string wanted = argc > 1 ? argv[1] : "";
+  for (const Command& command : kCommands) {
+    if (wanted == command.name) return command.run(argc - 1, argv + 1);
   }
-  if (launch_info().rank == 0) fmt::print("{}", kUsage);
+  if (wanted != "--help" && wanted != "-h") {
+    throw SharedError(
+        wanted.empty()
+            ? "no command; see ringlet --help"
+            : fmt::format("unknown command '{}'; see ringlet --help", wanted));
+  }
+  if (launch_info().rank == 0) print_usage();
   return 0;
 }
 

@@ -25,9 +25,9 @@ constexpr const char* kDescription =
 constexpr const char* kExamples =
     R"(The run's folder gets config.json (all options, versions, host), metrics.jsonl
 (every step and epoch), hashes.bin (for ringlet diff and verify),
-model.safetensors (weights, torchvision's names) and checkpoints. SIGUSR1 to the ranks or to mpirun saves a checkpoint, SIGUSR2 saves
-one and ends the run; so do Ctrl-C and SIGTERM without mpirun, and under
-ringlet launch.
+model.safetensors (weights, torchvision's names) and checkpoints. SIGUSR1 to the
+ranks or to mpirun saves a checkpoint, SIGUSR2 saves one and ends the run; so do
+Ctrl-C and SIGTERM without mpirun, and under ringlet launch.
 
 Examples:
   ringlet train

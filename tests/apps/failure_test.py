@@ -48,7 +48,8 @@ class FailureTest(job.JobTest):
         names = [file.name for file in (self.folder / "run").iterdir()
                  # Of a rank 0 that was killed; and what the ranks did last.
                  if file.name not in (".lock", "calls")]
-        self.assertEqual(sorted(names), ["config.json", "metrics.jsonl"])
+        self.assertEqual(sorted(names),
+                         ["config.json", "hashes.bin", "metrics.jsonl"])
 
     def test_disk_is_full_while_training(self):
         process = self.start_training("--steps", "100000")

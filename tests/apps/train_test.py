@@ -96,7 +96,8 @@ class TrainTest(job.JobTest):
     def test_files_of_the_run(self):
         self.assertEqual(
             sorted(file.name for file in self.first.folder.iterdir()),
-            ["config.json", "metrics.jsonl", "model.safetensors"])
+            ["config.json", "hashes.bin", "metrics.jsonl",
+             "model.safetensors"])
 
     def test_config(self):
         options = self.first.config["options"]
