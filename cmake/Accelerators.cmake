@@ -85,7 +85,8 @@ if(RINGLET_NVCC)
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     choose_architectures()
   endif()
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+  # Who uses it links CUDA::cudart, which has its path.
+  set(CMAKE_CUDA_RUNTIME_LIBRARY None)
   enable_language(CUDA)
   # CMake 3.25.1 does not know yet that nvcc has C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
