@@ -4,8 +4,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "apps/commands.h"
+#include "apps/recipe.h"
 #include "apps/signals.h"
 #include "apps/train_device.h"
 #include "apps/train_options.h"
@@ -116,16 +118,39 @@ void go_back_to(const ResumePoint& point, const RunDirectory& directory) {
   directory.cut_metrics(point.metrics_bytes);
 }
 
+// What the recipe says of itself, and whether that is so here.
+void print_recipe(const TrainOptions& options, int ranks) {
+  const Recipe recipe = read_recipe(options.recipe);
+  std::istringstream lines(recipe.comment);
+  std::string line;
+  fmt::print("recipe    {}\n", recipe.file);
+  while (std::getline(lines, line)) fmt::print("          {}\n", line);
+  if (recipe.ranks > 0 && recipe.ranks != ranks) {
+    fmt::print("warning   {} is for {} rank(s), expected mpirun -np {}\n",
+               options.recipe, recipe.ranks, recipe.ranks);
+  }
+}
+
+// How a rank goes through its part of a batch, where not in one pass.
+std::string passes_of(const TrainOptions& options, const TrainPlan& plan) {
+  if (options.virtual_ranks > 0) {
+    return fmt::format(" as {} virtual ones", options.virtual_ranks);
+  }
+  return plan.shards > 1 ? fmt::format(" in {} passes", plan.shards) : "";
+}
+
 void print_start(const TrainOptions& options, const Setup& setup,
                  Communicator& communicator, const DataParallel& parallel) {
   const TrainPlan& plan = setup.plan;
   const double epochs = static_cast<double>(plan.total_steps) /
                         static_cast<double>(plan.steps_per_epoch);
+  if (!options.recipe.empty()) print_recipe(options, communicator.size());
   fmt::print(
       "model     {} ({} stem), {} parameters in {} tensors\n"
       "data      {}: {} training and {} held-out pictures, {} classes, "
       "augmentation {}\n"
-      "batch     {} in all, {} per rank on {} ranks; {} steps, {:.2f} epochs\n"
+      "batch     {} in all, {} per rank on {} ranks{}; {} steps, {:.2f} "
+      "epochs\n"
       "rate      {}, {}{}\n"
       "gradients {}, in {} buckets (--bucket-mb {})\n",
       options.model, options.stem, parallel.arena().parameter_count(),
@@ -133,8 +158,8 @@ void print_start(const TrainOptions& options, const Setup& setup,
       setup.data.test.count(), setup.data.train.classes.size(),
       options.augment ? "on" : "off", plan.global_batch,
       static_cast<double>(plan.global_batch) / communicator.size(),
-      communicator.size(), plan.total_steps, epochs, rate_rule(options, plan),
-      options.schedule,
+      communicator.size(), passes_of(options, plan), plan.total_steps, epochs,
+      rate_rule(options, plan), options.schedule,
       options.warmup_epochs > 0
           ? fmt::format(", {} epochs of warm-up", options.warmup_epochs)
           : "",

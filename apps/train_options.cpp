@@ -1,6 +1,6 @@
 #include "apps/train_options.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 #include <limits>
@@ -8,9 +8,11 @@
 #include <tuple>
 
 #include "apps/cli.h"
+#include "apps/recipe.h"
 #include "collectives/communicator.h"
 #include "collectives/guard/fault.h"
 #include "collectives/mpi_scope.h"
+#include "engine/parallel/agreement.h"
 #include "models/resnet.h"
 
 namespace ringlet {
@@ -141,6 +143,14 @@ void add_length(CLI::App& app, TrainOptions& o) {
 
 void add_optimizer(CLI::App& app, TrainOptions& o) {
   app.option_defaults()->group("Optimizer");
+  app.add_option("--optimizer", o.optimizer,
+                 "sgd, or lars for large batches: SGD whose rate is adapted to "
+                 "the norms of each parameter and its gradient")
+      ->check(CLI::IsMember({"sgd", "lars"}));
+  app.add_option("--trust", o.trust,
+                 "lars: the part of a parameter's norm that a step of rate 1 "
+                 "changes")
+      ->check(kPositive);
   app.add_option("--lr", o.lr, "Learning rate")->check(kPositive);
   app.add_option("--base-batch", o.base_batch,
                  "The batch --lr is meant for: the rate becomes lr x batch / "
@@ -171,6 +181,10 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
   app.add_option("--label-smoothing", o.label_smoothing,
                  "Share of the target that is spread over all classes")
       ->check(kShare);
+  app.add_option("--clip-norm", o.clip_norm,
+                 "The largest norm of the gradient of all parameters, summed "
+                 "over the ranks; a larger one is scaled down; 0: no limit")
+      ->check(kNotNegative);
   app.add_option("--seed", o.seed,
                  "Of initial weights, order of pictures and augmentation")
       ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));
@@ -297,6 +311,46 @@ void add_trace(CLI::App& app, TrainOptions& o) {
       ->needs(trace);
 }
 
+bool parse(int argc, char** argv, TrainOptions& options) {
+  CLI::App app(kDescription, "ringlet train");
+  app.footer(kExamples);
+  app.option_defaults()->always_capture_default();
+  auto* recipe =
+      app.add_option("--recipe", options.recipe,
+                     fmt::format("Options to start from, where none is given "
+                                 "here: {}, or the path of a file like those "
+                                 "in recipes/",
+                                 fmt::join(recipe_names(), ", ")))
+          ->default_str("");
+  add_data(app, options);
+  add_model(app, options);
+  add_length(app, options);
+  add_optimizer(app, options);
+  add_machine(app, options);
+  add_output(app, options);
+  add_trace(app, options);
+  app.get_option("--resume")->excludes(recipe);
+  if (!parse_or_help(app, argc, argv)) return false;
+  // One of two that exclude each other may come from a recipe or a checkpoint.
+  if (app.count("--steps") > 0) options.epochs = 0;
+  if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
+  if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
+  return true;
+}
+
+void use_recipe(const Recipe& recipe, TrainOptions& options) {
+  std::vector<std::string> arguments{"train"};
+  arguments.insert(arguments.end(), recipe.arguments.begin(),
+                   recipe.arguments.end());
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  try {
+    parse(static_cast<int>(pointers.size()), pointers.data(), options);
+  } catch (const SharedError& error) {
+    throw SharedError(fmt::format("{}: {}", recipe.file, error.what()));
+  }
+}
+
 }  // namespace
 
 CommunicatorOptions communicator_options(const TrainOptions& options) {
@@ -307,21 +361,14 @@ CommunicatorOptions communicator_options(const TrainOptions& options) {
 }
 
 bool parse_train_options(int argc, char** argv, TrainOptions& options) {
-  CLI::App app(kDescription, "ringlet train");
-  app.footer(kExamples);
-  app.option_defaults()->always_capture_default();
-  add_data(app, options);
-  add_model(app, options);
-  add_length(app, options);
-  add_optimizer(app, options);
-  add_machine(app, options);
-  add_output(app, options);
-  add_trace(app, options);
-  if (!parse_or_help(app, argc, argv)) return false;
-  // One of two that exclude each other may have come from a checkpoint.
-  if (app.count("--steps") > 0) options.epochs = 0;
-  if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
-  if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
+  TrainOptions given = options;
+  if (!parse(argc, argv, given)) return false;
+  if (!given.recipe.empty() && given.resume.empty()) {
+    use_recipe(read_recipe(given.recipe), options);
+    given = options;
+    parse(argc, argv, given);
+  }
+  options = given;
   return true;
 }
 

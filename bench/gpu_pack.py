@@ -31,6 +31,8 @@ def build(targets):
 
 
 def commit():
+    if not shutil.which("git"):
+        return "unknown"
     done = subprocess.run(["git", "-C", ROOT, "describe", "--always",
                            "--dirty"], capture_output=True, text=True)
     return done.stdout.strip() or "unknown"

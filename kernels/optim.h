@@ -15,6 +15,14 @@ struct SgdStep {
   std::uint32_t skip = 0;    // nothing is changed unless it is 0
 };
 
+// By what gradients of that norm are to be multiplied so that it does not
+// exceed `most`, by the formula of PyTorch's clip_grad_norm_. 0: no limit.
+constexpr float clip_factor(double norm, float most) {
+  constexpr double kTiny = 1e-6;
+  const double factor = static_cast<double>(most) / (norm + kTiny);
+  return most == 0 || factor > 1 ? 1 : static_cast<float>(factor);
+}
+
 struct SgdArgs {
   std::size_t count;
   const float* grad;
@@ -32,13 +40,13 @@ struct SgdArgs {
 };
 
 // One of several arrays that lie in one: its place, in floats.
-struct HashRange {
+struct FlatRange {
   std::size_t begin, count;
 };
 
 struct HashArgs {
   const float* values;
-  const HashRange* ranges;
+  const FlatRange* ranges;
   std::size_t range_count;
   std::uint64_t* hashes;  // one for each range
 };
@@ -50,6 +58,27 @@ constexpr std::uint64_t hash_term(std::uint32_t bits, std::size_t index) {
   constexpr std::uint32_t kGoldenRatio = 0x9E3779B1;
   const auto odd = static_cast<std::uint32_t>(2 * index + 1);
   return std::uint64_t{bits} * static_cast<std::uint32_t>(odd * kGoldenRatio);
+}
+
+// Layer-wise adaptive rates, before sgd() without decay.
+struct LarsArgs {
+  const float* parameter;
+  float* grad;  // in and out
+  const FlatRange* ranges;
+  std::size_t range_count;
+  const SgdStep* step;
+  float trust;
+  float weight_decay;
+};
+
+// By what a parameter's gradient is multiplied, given the norms of both: 1
+// where one of them is zero.
+constexpr float lars_ratio(double parameter_norm, double gradient_norm,
+                           float trust, float weight_decay) {
+  if (parameter_norm == 0 || gradient_norm == 0) return 1;
+  return static_cast<float>(
+      static_cast<double>(trust) * parameter_norm /
+      (gradient_norm + static_cast<double>(weight_decay) * parameter_norm));
 }
 
 class OptimKernels {
@@ -65,6 +94,12 @@ class OptimKernels {
   // Reads them once.
   virtual void squared_norm(std::size_t count, const float* values,
                             double* result) = 0;
+
+  // LARS (You, Gitman and Ginsburg, "Large batch training of convolutional
+  // networks", 2017), as NVIDIA Apex's LARC computes it: for each range
+  // g = r (g + weight_decay p), r = trust |p| / (|g| + weight_decay |p|).
+  // Reads both arrays twice, writes one. Nothing is changed in a step to skip.
+  virtual void lars(const LarsArgs& args) = 0;
 
   // Hashes the bits of each range. Reads them once.
   virtual void hash(const HashArgs& args) = 0;

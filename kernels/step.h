@@ -23,6 +23,7 @@ struct StepState {
 // What has become of a step, for the host.
 struct StepRecord {
   CrossEntropyResult result;
+  double gradient_norm;
   std::uint32_t skipped;
 };
 
@@ -40,12 +41,13 @@ struct StepVerdict {
   const CrossEntropyResult* result;
   const double* squares;  // of the gradients, summed
   bool scaled;            // whether the loss is
+  float clip_norm;        // see clip_factor()
   StepRecord* records;    // of step s: records[s % record_count]
   std::uint32_t record_count;
 };
 
 // Before the optimizer: skips the step unless loss and gradients are finite,
-// writes its record, and counts it.
+// limits their norm, writes the step's record, and counts it.
 void judge_step(const StepVerdict& verdict);
 
 // Copies `words` of 8 bytes where the step was skipped.

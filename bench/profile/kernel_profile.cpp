@@ -294,6 +294,9 @@ struct TimedOptim final : Timed<OptimKernels> {
     table.time(kFiniteCheck, {0, bytes_of(count, Dtype::kF32)},
                [&] { real.squared_norm(count, values, result); });
   }
+  void lars(const LarsArgs& args) override {
+    table.time(kOptimizer, {0, 0}, [&] { real.lars(args); });
+  }
   void hash(const HashArgs& args) override {
     table.time(kHash, {0, 0}, [&] { real.hash(args); });
   }

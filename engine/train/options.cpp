@@ -36,9 +36,12 @@ void each_option(O& o, Visit visit) {
   visit("warmup_epochs", o.warmup_epochs);
   visit("momentum", o.momentum);
   visit("nesterov", o.nesterov);
+  visit("optimizer", o.optimizer);
+  visit("trust", o.trust);
   visit("weight_decay", o.weight_decay);
   visit("no_decay_bn_bias", o.no_decay_bn_bias);
   visit("label_smoothing", o.label_smoothing);
+  visit("clip_norm", o.clip_norm);
   visit("comm", o.comm);
   visit("comm_table", o.comm_table);
   visit("check_calls", o.check_calls);
@@ -53,6 +56,7 @@ void each_option(O& o, Visit visit) {
   visit("conv", o.conv);
   visit("threads", o.threads);
   visit("seed", o.seed);
+  visit("recipe", o.recipe);
   visit("out", o.out);
   visit("resume", o.resume);
   visit("checkpoint_steps", o.checkpoint_steps);

@@ -37,9 +37,12 @@ struct TrainOptions {
   double warmup_epochs = 0;
   double momentum = 0.9;
   bool nesterov = false;
+  std::string optimizer = "sgd";  // or "lars"
+  double trust = 0.001;           // of lars
   double weight_decay = 5e-4;
   bool no_decay_bn_bias = false;
   double label_smoothing = 0;
+  double clip_norm = 0;  // of all gradients; 0: no limit
 
   std::string comm;         // "auto", "ring", "mpi", "solo", ...
   std::string comm_table;   // of "auto"; empty: the built-in one
@@ -56,6 +59,7 @@ struct TrainOptions {
   std::size_t threads = 0;    // of the kernels, per rank
   std::uint64_t seed = 1;
 
+  std::string recipe;  // that the other options started from
   std::string out;     // the run's folder
   std::string resume;  // a run's folder, or one of its checkpoints
   std::size_t checkpoint_steps = 0;   // 0: none between epochs

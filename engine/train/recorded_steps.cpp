@@ -59,6 +59,7 @@ void RecordedSteps::one_step() const {
                   .result = result,
                   .squares = parts_.parallel.sum_squares().data<double>(),
                   .scaled = scaled,
+                  .clip_norm = parts_.clip_norm,
                   .records = device()->records,
                   .record_count = kMost});
   parts_.optimizer.step(&state->sgd);

@@ -32,6 +32,7 @@ class RecordedSteps {
   // What the steps are made of. All must outlive this.
   struct Parts {
     const TrainPlan& plan;
+    float clip_norm;
     const ComputeOptions& compute;
     const MicroBatches& micro_batches;
     DataParallel& parallel;

@@ -42,11 +42,11 @@ RunHashes::RunHashes(const RunHashesOptions& options,
                      Communicator& communicator, const DataParallel& parallel)
     : options_(options), communicator_(communicator), parallel_(parallel) {
   const ParameterArena& arena = parallel.arena();
-  std::vector<HashRange> ranges;
+  std::vector<FlatRange> ranges;
   for (const ParameterArena::Slot& slot : arena.slots()) {
     ranges.push_back({slot.begin, slot.count});
   }
-  const std::size_t bytes = ranges.size() * sizeof(HashRange);
+  const std::size_t bytes = ranges.size() * sizeof(FlatRange);
   ranges_ = Buffer::allocate(bytes, arena.device());
   hashes_ =
       Buffer::allocate(ranges.size() * sizeof(std::uint64_t), arena.device());
@@ -59,7 +59,7 @@ std::vector<std::uint64_t> RunHashes::hash(const float* arena) {
   std::vector<std::uint64_t> result(parallel_.arena().slots().size());
   backend(device).optim.hash(
       {.values = arena,
-       .ranges = reinterpret_cast<const HashRange*>(ranges_.data()),
+       .ranges = reinterpret_cast<const FlatRange*>(ranges_.data()),
        .range_count = result.size(),
        .hashes = reinterpret_cast<std::uint64_t*>(hashes_.data())});
   copy_memory(result.data(), Device::kCpu, hashes_.data(), device,
@@ -86,7 +86,7 @@ std::uint64_t RunHashes::data_of(std::size_t step) {
 }
 
 std::shared_ptr<const StepHashes> RunHashes::of_step(
-    std::size_t step, double loss, double squares,
+    std::size_t step, double loss, double gradient_norm,
     const std::vector<StepHashes::Shard>& shards) {
   if (!options_.log || communicator_.rank() > 0) return nullptr;
   const ParameterArena& arena = parallel_.arena();
@@ -94,7 +94,7 @@ std::shared_ptr<const StepHashes> RunHashes::of_step(
       StepHashes{.step = step,
                  .data = data_of(step),
                  .loss = loss,
-                 .gradient_norm = std::sqrt(squares),
+                 .gradient_norm = gradient_norm,
                  .shards = shards,
                  .gradients = folded(hash(arena.gradients())),
                  .weights = folded(hash(arena.values()))});

@@ -27,9 +27,9 @@ class RunHashes {
             const DataParallel& parallel);
 
   // What the step that has just ended was, on rank 0; null elsewhere, and where
-  // there is no log. `squares`: the sum of the squares of the gradients.
+  // there is no log.
   std::shared_ptr<const StepHashes> of_step(
-      std::size_t step, double loss, double squares,
+      std::size_t step, double loss, double gradient_norm,
       const std::vector<StepHashes::Shard>& shards);
 
   // Compares the ranks' weights, where that has become due since the last call.

@@ -47,6 +47,7 @@ void RunLog::step(const StepResult& result) {
                               {"epoch", result.epoch},
                               {"loss", result.loss},
                               {"lr", result.lr},
+                              {"gradient_norm", result.gradient_norm},
                               {"images", result.images},
                               {"images_per_second", images / seconds},
                               {"time", times_of(result.time)}};

@@ -44,7 +44,10 @@ SgdOptions sgd_options(const TrainOptions& options) {
   return {.momentum = static_cast<float>(options.momentum),
           .nesterov = options.nesterov,
           .weight_decay = static_cast<float>(options.weight_decay),
-          .no_decay_bn_bias = options.no_decay_bn_bias};
+          .no_decay_bn_bias = options.no_decay_bn_bias,
+          .trust = options.optimizer == "lars"
+                       ? static_cast<float>(options.trust)
+                       : 0};
 }
 
 // What the communicator does meanwhile is of this step.
@@ -207,9 +210,9 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
                                                 std::size_t count) {
   const Clock::time_point begin = Clock::now();
   if (!recorded_) {
-    recorded_ = std::make_unique<RecordedSteps>(
-        RecordedSteps::Parts{plan_, compute_, micro_batches_, parallel_, sgd_,
-                             loader, buffers_, pool_});
+    recorded_ = std::make_unique<RecordedSteps>(RecordedSteps::Parts{
+        plan_, static_cast<float>(options_.clip_norm), compute_, micro_batches_,
+        parallel_, sgd_, loader, buffers_, pool_});
   }
   loader.skip(count);
   const StepMark mark(communicator_, position_.steps_done + 1);
@@ -222,14 +225,11 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   for (const cuda::StepRecord& record : records) {
     results.push_back(settle(
         {record.result.loss, static_cast<std::size_t>(record.result.correct),
-         plan_.global_batch},
+         plan_.global_batch, record.gradient_norm},
         record.skipped == 0, share));
   }
   StepResult& last = results.back();
-  if (communicator_.rank() == 0 && options_.hashes) {
-    last.hashes = hashes_.of_step(last.step, last.loss,
-                                  parallel_.sum_squares().item(), {});
-  }
+  last.hashes = hashes_.of_step(last.step, last.loss, last.gradient_norm, {});
   hashes_.check_weights(last.step);
   return results;
 }
@@ -291,19 +291,20 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
     shards.push_back({sums[i], static_cast<std::uint64_t>(sums[i + 1])});
   }
   const double loss = tree_sum(losses);
-  const double squares = parallel_.sum_squares().item();
+  const float scale = 1 / position_.loss_scale.value;
+  const double norm = std::sqrt(parallel_.sum_squares().item()) * scale;
   // All ranks have the same sums, so all come to the same answer.
-  const bool finite = std::isfinite(loss) && std::isfinite(squares);
-  const float scale = position_.loss_scale.value;
-  if (finite) sgd_.step(static_cast<float>(lr), 1 / scale);
+  const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  const float clip = clip_factor(norm, static_cast<float>(options_.clip_norm));
+  if (finite) sgd_.step(static_cast<float>(lr), scale * clip);
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
   if (!finite) buffers_.undo();
   timer.lap(StepPhase::kOptimizer);
   has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
   const StepSums of_all{loss, static_cast<std::size_t>(sums[kCorrect]),
-                        batch.global_count};
+                        batch.global_count, norm};
   StepResult result = settle(of_all, finite, timer);
-  result.hashes = hashes_.of_step(result.step, loss, squares, shards);
+  result.hashes = hashes_.of_step(result.step, loss, norm, shards);
   hashes_.check_weights(result.step);
   return result;
 }
@@ -334,6 +335,7 @@ StepResult Trainer::settle(const StepSums& sums, bool finite,
                           .lr = learning_rate(plan_.schedule, before),
                           .images = sums.images,
                           .correct = sums.correct,
+                          .gradient_norm = sums.gradient_norm,
                           .skipped = !finite,
                           .skipped_so_far = position_.skipped + !finite,
                           .time = timer};

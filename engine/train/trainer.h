@@ -27,9 +27,10 @@ struct StepResult {
   std::size_t epoch;  // from 1
   double loss;        // mean over the global batch
   double lr;
-  std::size_t images;   // of the global batch
-  std::size_t correct;  // of those, before the update
-  bool skipped;         // the loss or a gradient was not finite: no update
+  std::size_t images;    // of the global batch
+  std::size_t correct;   // of those, before the update
+  double gradient_norm;  // of all ranks' sum, before it was clipped
+  bool skipped;          // the loss or a gradient was not finite: no update
   std::size_t skipped_so_far;  // steps of the whole run, this one included
   StepTimer time;              // of this rank
   // On rank 0, where they are wanted; of several steps that a GPU has done by
@@ -114,6 +115,7 @@ class Trainer {
   struct StepSums {
     double loss;
     std::size_t correct, images;
+    double gradient_norm;
   };
   // What a rank says of a step, so that the sum over the ranks says it of all:
   // right answers, requests to save and to stop, and then for each shard of

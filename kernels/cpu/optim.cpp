@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -54,6 +55,28 @@ class Optim final : public OptimKernels {
       sums_[part] = sum;
     }
     *result = std::accumulate(sums_.begin(), sums_.end(), 0.0);
+  }
+
+  void lars(const LarsArgs& args) override {
+    if (args.step->skip != 0) return;
+    const float scale = args.step->gradient_scale;
+    for (std::size_t range = 0; range < args.range_count; ++range) {
+      const auto [begin, count] = args.ranges[range];
+      const float* parameter = args.parameter + begin;
+      float* grad = args.grad + begin;
+      double squares = 0, squares_of_grad = 0;
+      squared_norm(count, parameter, &squares);
+      squared_norm(count, grad, &squares_of_grad);
+      const float ratio =
+          lars_ratio(std::sqrt(squares), std::sqrt(squares_of_grad) * scale,
+                     args.trust, args.weight_decay);
+      // sgd() is to multiply by the scale.
+      const float decay = args.weight_decay / scale;
+#pragma omp parallel for simd
+      for (std::size_t i = 0; i < count; ++i) {
+        grad[i] = ratio * (grad[i] + decay * parameter[i]);
+      }
+    }
   }
 
   void hash(const HashArgs& args) override {

@@ -22,6 +22,12 @@ class Optim final : public OptimKernels {
            result);
   }
 
+  void lars(const LarsArgs& args) override {
+    if (args.range_count == 0) return;
+    launch(lars_ranges, dim3(static_cast<unsigned>(args.range_count)),
+           dim3(kLarsThreads), 0, stream(), args);
+  }
+
   void hash(const HashArgs& args) override {
     launch(hash_ranges, dim3(static_cast<unsigned>(args.range_count)),
            dim3(kHashThreads), 0, stream(), args);

@@ -107,12 +107,49 @@ __global__ void __launch_bounds__(kNormThreads)
   if (threadIdx.x == 0) *result = total;
 }
 
+constexpr int kLarsThreads = 512;
+
+// A block for each range.
+__global__ void __launch_bounds__(kLarsThreads) lars_ranges(LarsArgs args) {
+  SHARED(double, sums, [2][kLarsThreads]);
+  SHARED(float, ratio, [1]);
+  if (args.step->skip != 0) return;
+  const FlatRange range = args.ranges[blockIdx.x];
+  const float* parameter = args.parameter + range.begin;
+  float* grad = args.grad + range.begin;
+  double squares = 0, squares_of_grad = 0;
+  for (std::size_t i = threadIdx.x; i < range.count; i += kLarsThreads) {
+    const auto p = static_cast<double>(parameter[i]);
+    const auto g = static_cast<double>(grad[i]);
+    squares = fma(p, p, squares);
+    squares_of_grad = fma(g, g, squares_of_grad);
+  }
+  sums[0][threadIdx.x] = squares;
+  sums[1][threadIdx.x] = squares_of_grad;
+  __syncthreads();
+  const float scale = args.step->gradient_scale;
+  if (threadIdx.x == 0) {
+    for (int i = 1; i < kLarsThreads; ++i) {
+      squares += sums[0][i];
+      squares_of_grad += sums[1][i];
+    }
+    ratio[0] = lars_ratio(sqrt(squares), sqrt(squares_of_grad) * scale,
+                          args.trust, args.weight_decay);
+  }
+  __syncthreads();
+  // sgd() is to multiply by the scale.
+  const float decay = args.weight_decay / scale;
+  for (std::size_t i = threadIdx.x; i < range.count; i += kLarsThreads) {
+    grad[i] = ratio[0] * fmaf(decay, parameter[i], grad[i]);
+  }
+}
+
 constexpr int kHashThreads = 256;
 
 // A block for each range.
 __global__ void __launch_bounds__(kHashThreads) hash_ranges(HashArgs args) {
   SHARED(unsigned long long, sums, [kHashThreads]);
-  const HashRange range = args.ranges[blockIdx.x];
+  const FlatRange range = args.ranges[blockIdx.x];
   const auto* bits =
       reinterpret_cast<const std::uint32_t*>(args.values + range.begin);
   unsigned long long sum = 0;

@@ -21,6 +21,9 @@ __global__ void decide_step(StepVerdict verdict) {
                       (*verdict.squares - *verdict.squares) == 0;
   StepRecord& record = verdict.records[state.steps_done % verdict.record_count];
   record.result = *verdict.result;
+  record.gradient_norm = sqrt(*verdict.squares) * state.sgd.gradient_scale;
+  state.sgd.gradient_scale *=
+      clip_factor(record.gradient_norm, verdict.clip_norm);
   record.skipped = state.sgd.skip = finite ? 0 : 1;
   if (verdict.scaled) state.loss_scale.update(finite);
   ++state.steps_done;

@@ -149,11 +149,11 @@ TEST_CASE("CUDA's squared norm is finite exactly where all values are") {
 
 TEST_CASE("CUDA's hashes are those of the CPU") {
   // Of no element, of fewer than a block has threads, and of more.
-  const std::vector<HashRange> ranges{{0, 1}, {64, 0}, {64, 300}, {512, 1537}};
+  const std::vector<FlatRange> ranges{{0, 1}, {64, 0}, {64, 300}, {512, 1537}};
   std::vector<double> values = random_values(2049, 6);
   const AnyArray there(values, Dtype::kF32);
   const std::vector<float> here(values.begin(), values.end());
-  const DeviceArray<HashRange> ranges_there(ranges);
+  const DeviceArray<FlatRange> ranges_there(ranges);
   std::vector<std::uint64_t> expected(ranges.size());
   backend(Device::kCpu)
       .optim.hash({here.data(), ranges.data(), ranges.size(), expected.data()});
@@ -164,4 +164,35 @@ TEST_CASE("CUDA's hashes are those of the CPU") {
     CHECK((got.to_host() == expected));
     return Bits{};
   });
+}
+
+TEST_CASE("CUDA's LARS is near to that of the CPU, in one order") {
+  const std::vector<FlatRange> ranges{
+      {0, 700}, {704, 0}, {704, 1}, {768, 1281}};
+  std::vector<double> parameter = random_values(2049, 7);
+  std::vector<double> grad = random_values(2049, 8);
+  const AnyArray parameter_there(parameter, Dtype::kF32);
+  const DeviceArray<FlatRange> ranges_there(ranges);
+  const std::vector<float> here(parameter.begin(), parameter.end());
+  for (const std::uint32_t skip : {0, 1}) {
+    const SgdStep step{.lr = 1, .gradient_scale = 0.25f, .skip = skip};
+    const DeviceArray<SgdStep> step_there(std::vector<SgdStep>{step});
+    std::vector<float> expected(grad.begin(), grad.end());
+    backend(Device::kCpu)
+        .optim.lars({here.data(), expected.data(), ranges.data(), ranges.size(),
+                     &step, 0.02f, 1e-2f});
+    in_all_orders([&] {
+      const AnyArray grad_there(grad, Dtype::kF32);
+      cuda::make_optim()->lars(
+          {static_cast<const float*>(parameter_there.data()),
+           static_cast<float*>(grad_there.data()), ranges_there.data(),
+           ranges.size(), step_there.data(), 0.02f, 1e-2f});
+      const std::vector<double> got = grad_there.values();
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        INFO(i);
+        CHECK(got[i] == Approx(expected[i]).epsilon(1e-5).margin(1e-7));
+      }
+      return Bits{grad_there.raw()};
+    });
+  }
 }

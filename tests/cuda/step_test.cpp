@@ -14,9 +14,11 @@ constexpr std::uint32_t kRecords = 4;
 
 // State and record of step 6 after its verdict.
 std::pair<StepState, StepRecord> judged(double loss, double squares,
-                                        bool scaled, LossScale scale) {
+                                        bool scaled, LossScale scale,
+                                        float clip_norm = 0) {
   StepState before{.steps_done = 6, .loss_scale = scale};
   before.sgd.skip = 5;
+  before.sgd.gradient_scale = 0.5;
   const DeviceArray<StepState> state(std::vector<StepState>{before});
   const DeviceArray<CrossEntropyResult> result(
       std::vector<CrossEntropyResult>{{loss, 17, -1}});
@@ -26,6 +28,7 @@ std::pair<StepState, StepRecord> judged(double loss, double squares,
               .result = result.data(),
               .squares = sum.data(),
               .scaled = scaled,
+              .clip_norm = clip_norm,
               .records = records.data(),
               .record_count = kRecords});
   return {state.to_host()[0], records.to_host()[6 % kRecords]};
@@ -71,6 +74,16 @@ TEST_CASE("a step on the GPU is skipped unless all is finite") {
     CHECK(skips(bad, 3) == 1);
     CHECK(skips(3, bad) == 1);
   }
+}
+
+TEST_CASE("a step on the GPU limits the norm of the gradients") {
+  // Half of 6 is the norm.
+  const auto judge = [](float clip) { return judged(1, 36, false, {}, clip); };
+  CHECK(judge(0).second.gradient_norm == 3);
+  CHECK(judge(0).first.sgd.gradient_scale == 0.5f);
+  CHECK(judge(4).first.sgd.gradient_scale == 0.5f);
+  CHECK(judge(2).first.sgd.gradient_scale == Approx(0.5 * 2 / 3));
+  CHECK(judge(2).second.gradient_norm == 3);
 }
 
 TEST_CASE("the loss scale on the GPU halves and doubles") {

@@ -11,7 +11,7 @@ using namespace ringlet;
 namespace {
 
 std::uint64_t hash(const std::vector<float>& values) {
-  const HashRange all{0, values.size()};
+  const FlatRange all{0, values.size()};
   std::uint64_t result = 1;
   backend(Device::kCpu).optim.hash({values.data(), &all, 1, &result});
   return result;
@@ -42,7 +42,7 @@ TEST_CASE("hashes are of their ranges alone, whatever the threads") {
   std::vector<float> values(300000);
   std::mt19937 random(8);
   for (float& value : values) value = static_cast<float>(random());
-  const std::vector<HashRange> ranges{{0, 3}, {3, 0}, {3, 250000}, {9, 250000}};
+  const std::vector<FlatRange> ranges{{0, 3}, {3, 0}, {3, 250000}, {9, 250000}};
   const auto hashes = [&](int threads) {
     const int before = kernel_threads();
     set_kernel_threads(threads);

@@ -1,0 +1,92 @@
+#include "apps/recipe.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/parallel/agreement.h"
+
+namespace ringlet {
+namespace {
+
+constexpr const char* kSuffix = ".recipe";
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* kBlank = " \t\r";
+  const std::size_t begin = text.find_first_not_of(kBlank);
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
+}
+
+std::filesystem::path file_of(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  return std::filesystem::path(RINGLET_RECIPES) / (name + kSuffix);
+}
+
+}  // namespace
+
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  std::error_code none;  // where there is no such folder there are no names
+  for (const auto& entry :
+       std::filesystem::directory_iterator(RINGLET_RECIPES, none)) {
+    if (entry.path().extension() == kSuffix) {
+      names.push_back(entry.path().stem().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Recipe read_recipe(const std::string& name) {
+  Recipe recipe;
+  const std::filesystem::path path = file_of(name);
+  recipe.file = path.string();
+  std::ifstream file(path);
+  if (!file) {
+    throw SharedError(fmt::format(
+        "--recipe {}: {} cannot be read, expected {}, or the path of a file",
+        name, recipe.file, fmt::join(recipe_names(), ", ")));
+  }
+  std::string text;
+  for (int number = 1; std::getline(file, text); ++number) {
+    const std::string line = trimmed(text);
+    if (line.empty()) continue;
+    if (line[0] == '#') {
+      if (!recipe.arguments.empty()) continue;
+      recipe.comment += trimmed(line.substr(1));
+      recipe.comment += '\n';
+      continue;
+    }
+    const std::size_t equals = line.find('=');
+    const std::string option = trimmed(line.substr(0, equals));
+    const std::string value =
+        equals == std::string::npos ? "" : trimmed(line.substr(equals + 1));
+    const auto bad = [&](const std::string& expected) {
+      return SharedError(fmt::format("{}:{}: '{}', expected {}", recipe.file,
+                                     number, line, expected));
+    };
+    if (option.empty() || option[0] == '-' ||
+        option.find(' ') != std::string::npos ||
+        (equals != std::string::npos && value.empty())) {
+      throw bad("an option without its dashes, as \"lr = 0.1\"");
+    }
+    if (option == "ranks") {
+      const char* end = value.data() + value.size();
+      const auto [rest, error] =
+          std::from_chars(value.data(), end, recipe.ranks);
+      if (error != std::errc() || rest != end || recipe.ranks < 1) {
+        throw bad("a number of ranks, 1 or more");
+      }
+      continue;
+    }
+    recipe.arguments.push_back(fmt::format("--{}", option));
+    if (!value.empty()) recipe.arguments.push_back(value);
+  }
+  return recipe;
+}
+
+}  // namespace ringlet

@@ -1,0 +1,93 @@
+"""ringlet train --recipe: options from a file, and what overrides them."""
+
+import json
+
+import job
+
+RECIPES = job.ROOT / "recipes"
+
+
+class RecipeTest(job.JobTest):
+    def write(self, text):
+        (self.folder / "my.recipe").write_text(text)
+
+    def options(self):
+        config = json.loads((self.folder / "run/config.json").read_text())
+        return config["options"]
+
+    def test_options_come_from_the_file_unless_given(self):
+        self.write("# What it is.\n#  More of it.\n\nmodel = resnet20\nlr=0.25\n"
+                   "nesterov\nschedule = constant  \nepochs = 3\n# a remark\n"
+                   "batch-per-rank = 2\n")
+        output = self.run_job("train", "--recipe", "./my.recipe", "--lr", 0.5,
+                              "--steps", 2, "--out", "run", "--threads", 1,
+                              ranks=2)
+        self.assertTrue(output.startswith(
+            "recipe    ./my.recipe\n          What it is.\n"
+            "          More of it.\nmodel     resnet20 "), output)
+        options = self.options()
+        for name, value in (("recipe", "./my.recipe"), ("model", "resnet20"),
+                            ("lr", 0.5), ("nesterov", True), ("epochs", 0),
+                            ("schedule", "constant"), ("steps", 2),
+                            ("batch_size", 4)):
+            self.assertEqual(options[name], value, name)
+
+    def test_a_recipe_for_other_ranks_says_so(self):
+        self.write("ranks = 2\nmodel = resnet20\nsteps = 1\nbatch-size = 4\n")
+        warning = ("warning   ./my.recipe is for 2 rank(s), expected mpirun "
+                   "-np 2\n")
+        for ranks in (1, 2):
+            output = self.run_job("train", "--recipe", "./my.recipe", "--out",
+                                  f"run{ranks}", "--threads", 1, ranks=ranks)
+            self.assertEqual(warning in output, ranks == 1)
+
+    def test_a_resumed_run_keeps_its_options(self):
+        self.write("model = resnet20\nlr = 0.25\nbatch-size = 4\nsteps = 2\n"
+                   "checkpoint-steps = 1\n")
+        self.run_job("train", "--recipe", "./my.recipe", "--out", "run")
+        self.write("model = resnet32\nlr = 0.75\n")
+        self.run_job("train", "--resume", "run", "--steps", 3)
+        self.assertEqual(self.options()["lr"], 0.25)
+        self.assertEqual(self.options()["model"], "resnet20")
+
+    def test_every_recipe_is_valid(self):
+        """Each trains a step of a small network on the built-in pictures."""
+        recipes = sorted(path.stem for path in RECIPES.glob("*.recipe"))
+        self.assertIn("seed", recipes)
+        for name in recipes:
+            with self.subTest(name):
+                output = self.run_job(
+                    "train", "--recipe", name, "--model", "resnet20",
+                    "--steps", 1, "--batch-size", 4, "--out", name,
+                    "--threads", 1)
+                self.assertIn(f"/{name}.recipe\n", output)
+                # Its comment says on what it was run.
+                self.assertIn("run on a GPU.", output)
+
+    def test_what_cannot_be_read_is_refused(self):
+        names = ", ".join(sorted(path.stem for path in
+                                 RECIPES.glob("*.recipe")))
+        self.assert_refused(
+            rf"ringlet: --recipe seeds: \S+/seeds.recipe cannot be read, "
+            rf"expected {names}, or the path of a file",
+            self.start("train", "--recipe", "seeds", ranks=2))
+        for text, message in (
+                ("model = resnet20\n--lr = 1\n",
+                 "my.recipe:2: '--lr = 1', expected an option without its "
+                 "dashes, as \"lr = 0.1\""),
+                ("learning rate = 1\n", "my.recipe:1: 'learning rate = 1', "),
+                ("lr =\n", "my.recipe:1: 'lr =', "),
+                ("ranks = two\n", "my.recipe:1: 'ranks = two', expected a "
+                 "number of ranks, 1 or more"),
+                ("lr = -1\n", "my.recipe: --lr: '-1', expected a number above "
+                 "0; see ringlet train --help"),
+                ("speed = 9\n", "my.recipe: unknown option '--speed'")):
+            with self.subTest(text):
+                self.write(text)
+                self.assert_refused(
+                    rf"ringlet: \./{message}.*",
+                    self.start("train", "--recipe", "./my.recipe"))
+
+
+if __name__ == "__main__":
+    job.main()
