@@ -144,7 +144,6 @@ void print_start(const TrainOptions& options, const Setup& setup,
   const TrainPlan& plan = setup.plan;
   const double epochs = static_cast<double>(plan.total_steps) /
                         static_cast<double>(plan.steps_per_epoch);
-  if (!options.recipe.empty()) print_recipe(options, communicator.size());
   fmt::print(
       "model     {} ({} stem), {} parameters in {} tensors\n"
       "data      {}: {} training and {} held-out pictures, {} classes, "
@@ -245,7 +244,8 @@ int train_command(int argc, char** argv) {
     setup.directory->write_convolutions(setup.convolutions);
     log.emplace(*setup.directory, options, setup.plan, setup.columns,
                 std::cout);
-    if (options.hashes) {
+    // What an earlier part of the run left has to be cut, in any case.
+    if (options.hashes || std::filesystem::exists(setup.directory->hashes())) {
       hashes.emplace(setup.directory->hashes(), trainer.parameter_names(),
                      from ? from->position.steps_done : 0);
     }
@@ -253,6 +253,9 @@ int train_command(int argc, char** argv) {
                          *setup.model, trainer.optimizer());
   });
   if (log) {
+    if (!options.recipe.empty() && !from) {
+      print_recipe(options, communicator->size());
+    }
     print_start(options, setup, *communicator, trainer.parallel());
     observer.step = [&](const StepResult& result) {
       log->step(result);

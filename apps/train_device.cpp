@@ -38,7 +38,7 @@ bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
 std::string prepare_gpu(
     const std::function<std::unique_ptr<Module>()>& make_model,
     const Dataset& data, const TrainPlan& plan, const ComputeOptions& compute,
-    const std::string& known, Communicator& communicator) {
+    const std::string& known, bool tune, Communicator& communicator) {
   if (compute.device == Device::kCpu) return "";
   const auto shards =
       static_cast<std::size_t>(communicator.size()) * plan.shards;
@@ -47,7 +47,7 @@ std::string prepare_gpu(
   // All ranks at the same time, so that none waits for long.
   agree(communicator, [&] {
     gpu.set_conv_choices(before);
-    gpu.set_conv_tuning(gpu.conv_choices().empty());
+    gpu.set_conv_tuning(tune && gpu.conv_choices().empty());
     try_step(make_model, data.train, (plan.global_batch + shards - 1) / shards,
              compute);
     gpu.set_conv_tuning(false);

@@ -24,12 +24,13 @@ bool takes_nccl(const TrainOptions& options, const ComputeOptions& compute,
 
 // On a GPU: tries a step on a rank's share of the batch, as in try_step, and
 // lets all ranks compute convolutions as rank 0 found it fastest; or by
-// `known`, what such a run found before, where that is for such a GPU. Gives
+// `known`, what such a run found before, where that is for such a GPU; without
+// `tune` by what cuDNN proposes first, which no clock decides. Gives
 // what counts from now on, "" on the CPU. Collective.
 std::string prepare_gpu(
     const std::function<std::unique_ptr<Module>()>& make_model,
     const Dataset& data, const TrainPlan& plan, const ComputeOptions& compute,
-    const std::string& known, Communicator& communicator);
+    const std::string& known, bool tune, Communicator& communicator);
 
 // "NVIDIA H200, driver 13.0, CUDA 13.0, cuDNN 9.19.0"; "" on the CPU.
 std::string gpu_name(const ComputeOptions& compute);

@@ -253,7 +253,7 @@ void add_machine(CLI::App& app, TrainOptions& o) {
       ->check(CLI::IsMember({"on", "off"}))
       ->default_str("on");
   app.add_option("--threads", o.threads, "Threads of the kernels, per rank")
-      ->default_str("cores / ranks on this host")
+      ->default_str("cores / ranks on this host, or / virtual ranks")
       ->check(whole_number(1, kMostThreads));
   app.add_option(
          "--conv", o.conv,
@@ -335,6 +335,8 @@ bool parse(int argc, char** argv, TrainOptions& options) {
   if (app.count("--steps") > 0) options.epochs = 0;
   if (app.count("--batch-per-rank") > 0) options.batch_size = 0;
   if (app.count("--batch-size") > 0) options.batch_per_rank = 0;
+  if (app.count("--accumulate") > 0) options.virtual_ranks = 0;
+  if (app.count("--virtual-ranks") > 0) options.accumulate = 1;
   return true;
 }
 

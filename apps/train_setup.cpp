@@ -90,9 +90,10 @@ Setup::Setup(const TrainOptions& options,
     cuda::library().set_allow_tf32(compute.tf32);
     cuda::library().set_legacy_convolutions(options.conv == "direct");
   }
-  convolutions = prepare_gpu(
-      make, data, plan, compute,
-      directory ? read_convolutions(directory->path()) : "", communicator);
+  convolutions =
+      prepare_gpu(make, data, plan, compute,
+                  directory ? read_convolutions(directory->path()) : "",
+                  options.virtual_ranks == 0, communicator);
   agree(communicator, [&] {
     model = make();
     model->to(compute.device);

@@ -67,13 +67,16 @@ elseif(NOT cuDNN_FOUND)
 elseif(RINGLET_SANITIZE)
   set(why_not "sanitizers see the emulator's kernels only")
 else()
-  # Once; what it finds stays in the cache.
-  set(ENV{CUDACXX} ${CUDAToolkit_NVCC_EXECUTABLE})
+  # Once: what it finds stays in the cache.
+  if(NOT DEFINED ENV{CUDACXX})
+    set(ENV{CUDACXX} ${CUDAToolkit_NVCC_EXECUTABLE})
+  endif()
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     set(RINGLET_NVCC ON)
   else()
-    string(CONCAT why_not "${CUDAToolkit_NVCC_EXECUTABLE} compiles nothing with "
+    unset(CMAKE_CUDA_COMPILER CACHE)
+    string(CONCAT why_not "$ENV{CUDACXX} compiles nothing with "
       "this C++ compiler (CUDAHOSTCXX chooses another one)")
   endif()
 endif()

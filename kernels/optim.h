@@ -71,14 +71,20 @@ struct LarsArgs {
   float weight_decay;
 };
 
-// By what a parameter's gradient is multiplied, given the norms of both: 1
+// What becomes of a parameter's gradient, given the norms of both: nothing
 // where one of them is zero.
-constexpr float lars_ratio(double parameter_norm, double gradient_norm,
-                           float trust, float weight_decay) {
-  if (parameter_norm == 0 || gradient_norm == 0) return 1;
-  return static_cast<float>(
-      static_cast<double>(trust) * parameter_norm /
-      (gradient_norm + static_cast<double>(weight_decay) * parameter_norm));
+struct LarsFactors {
+  float ratio = 1;
+  float decay = 0;
+};
+constexpr LarsFactors lars_factors(double parameter_norm, double gradient_norm,
+                                   float trust, float weight_decay) {
+  if (parameter_norm == 0 || gradient_norm == 0) return {};
+  return {
+      static_cast<float>(
+          static_cast<double>(trust) * parameter_norm /
+          (gradient_norm + static_cast<double>(weight_decay) * parameter_norm)),
+      weight_decay};
 }
 
 class OptimKernels {
@@ -90,8 +96,8 @@ class OptimKernels {
   virtual void sgd(const SgdArgs& args) = 0;
 
   // *result = the sum of the squares of `count` floats, in double precision and
-  // in an order that depends on `count` alone; finite exactly if they all are.
-  // Reads them once.
+  // in an order that depends on `count` and the kind of device alone; finite
+  // exactly if they all are. Reads them once.
   virtual void squared_norm(std::size_t count, const float* values,
                             double* result) = 0;
 

@@ -92,7 +92,8 @@ struct ReadLog {
   std::size_t header_bytes = 0;
 };
 
-ReadLog read_log(const std::filesystem::path& path) {
+// `whole`: a broken record is an error, and not where the log ends.
+ReadLog read_log(const std::filesystem::path& path, bool whole) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(fmt::format("{}: cannot be read", path.string()));
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
@@ -127,6 +128,7 @@ ReadLog read_log(const std::filesystem::path& path) {
         std::uint64_t{shards} * sizeof(StepHashes::Shard) +
         parameters * 2 * sizeof(std::uint32_t);
     if (size != expected) {
+      if (!whole) break;
       throw broken(fmt::format("a record of {} bytes at byte {}", size, begin));
     }
     StepHashes step;
@@ -141,6 +143,7 @@ ReadLog read_log(const std::filesystem::path& path) {
     std::uint64_t computed = 0;
     record_of(step, before, computed);
     if (chain != computed) {
+      if (!whole) break;
       throw broken(fmt::format("the chain breaks at step {}", step.step));
     }
     before = chain;
@@ -153,7 +156,7 @@ ReadLog read_log(const std::filesystem::path& path) {
 }  // namespace
 
 HashChain read_hashes(const std::filesystem::path& path) {
-  return read_log(path).chain;
+  return read_log(path, true).chain;
 }
 
 HashLog::HashLog(const std::filesystem::path& path,
@@ -163,7 +166,7 @@ HashLog::HashLog(const std::filesystem::path& path,
   const bool is_new =
       !std::filesystem::exists(path) || std::filesystem::file_size(path) == 0;
   if (!is_new) {
-    const ReadLog log = read_log(path);
+    const ReadLog log = read_log(path, false);
     if (log.chain.parameters != parameters) {
       throw Error(fmt::format(
           "{}: of another model's {} parameters, expected "

@@ -18,11 +18,12 @@ struct StepHashes {
   };
 
   std::uint64_t step = 0;     // from 1
-  std::uint64_t data = 0;     // which pictures in which order, how augmented
+  std::uint64_t data = 0;     // the set, the order, and whether augmented
   double loss = 0;            // over the global batch
   double gradient_norm = 0;   // of the sum over the ranks
   std::vector<Shard> shards;  // empty for a step that a GPU did by itself
-  // Of each parameter: its gradient, summed, and its value after the step.
+  // Of each parameter: its gradient, summed (and as LARS has adapted it), and
+  // its value after the step.
   std::vector<std::uint32_t> gradients, weights;
 };
 
@@ -38,8 +39,8 @@ struct StepHashes {
 class HashLog {
  public:
   // Appends to `path`, behind what was written up to `steps_done`; what comes
-  // after that is cut off. Throws an Error that names the file where it is of
-  // other parameters.
+  // after that is cut off, and so is what comes after a broken record. Throws
+  // an Error that names the file where it is of other parameters.
   HashLog(const std::filesystem::path& path,
           const std::vector<std::string>& parameters, std::size_t steps_done);
 

@@ -52,8 +52,8 @@ Checkpointer::Checkpointer(const RunDirectory& directory,
 
 void Checkpointer::save(const TrainPosition& position,
                         std::optional<double> accuracy) {
-  if (std::filesystem::exists(directory_.metrics())) {
-    sync_file(directory_.metrics());
+  for (const auto& file : {directory_.metrics(), directory_.hashes()}) {
+    if (std::filesystem::exists(file)) sync_file(file);
   }
   folder_.save({{kModelFile,
                  named_tensors(model_.state()),

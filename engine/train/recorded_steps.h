@@ -23,7 +23,8 @@ namespace ringlet {
 // starts its all-reduce there, and goes on with the next piece of backward().
 //
 // The same kernels run on the same data as without it: the results are equal to
-// the bit.
+// the bit, but for the loss of three ranks or more (or of passes on two), whose
+// parts are added in another order.
 class RecordedSteps {
  public:
   // So many steps at most in a call of run().

@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 #include <map>
 
 #include "engine/parallel/agreement.h"
@@ -18,6 +18,17 @@ std::vector<std::uint32_t> folded(const std::vector<std::uint64_t>& hashes) {
     result.push_back(static_cast<std::uint32_t>(hash ^ hash >> 32));
   }
   return result;
+}
+
+std::uint64_t hash_of(const std::vector<std::uint8_t>& bytes) {
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint32_t)) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, bytes.data() + i,
+                std::min(sizeof(word), bytes.size() - i));
+    hash += hash_term(word, i);
+  }
+  return hash;
 }
 
 // The ranks that do not hold what most of them do. Of two, both.
@@ -38,9 +49,12 @@ std::vector<std::size_t> minority(
 
 }  // namespace
 
-RunHashes::RunHashes(const RunHashesOptions& options,
+RunHashes::RunHashes(const RunHashesOptions& options, const ImageSet& images,
                      Communicator& communicator, const DataParallel& parallel)
     : options_(options), communicator_(communicator), parallel_(parallel) {
+  if (options.log && communicator.rank() == 0) {
+    images_ = hash_of(images.pixels) + hash_of(images.labels);
+  }
   const ParameterArena& arena = parallel.arena();
   std::vector<FlatRange> ranges;
   for (const ParameterArena::Slot& slot : arena.slots()) {
@@ -79,10 +93,11 @@ std::uint64_t RunHashes::data_of(std::size_t step) {
   std::uint64_t hash =
       hash_term(static_cast<std::uint32_t>(epoch), 0) +
       hash_term(static_cast<std::uint32_t>(options_.order.seed), 1);
+  hash += hash_term(options_.augment ? 1 : 0, 2);
   for (std::size_t i = 0; i < share.count; ++i) {
-    hash += hash_term(order_[share.begin + i], i + 2);
+    hash += hash_term(order_[share.begin + i], i + 3);
   }
-  return hash;
+  return hash + images_;
 }
 
 std::shared_ptr<const StepHashes> RunHashes::of_step(

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "engine/data/image_set.h"
 #include "engine/data/sampler.h"
 #include "engine/io/hash_log.h"
 #include "engine/parallel/data_parallel.h"
@@ -14,6 +15,7 @@ namespace ringlet {
 struct RunHashesOptions {
   bool log = true;          // whether there are hashes of steps at all
   std::size_t check = 100;  // steps between comparisons of weights; 0: never
+  bool augment = true;
   // The order of all ranks' pictures.
   SamplerOptions order;
 };
@@ -22,9 +24,10 @@ struct RunHashesOptions {
 // reading of all gradients and of all weights in each step, on rank 0.
 class RunHashes {
  public:
-  // Collective. `parallel` and `communicator` must outlive this.
-  RunHashes(const RunHashesOptions& options, Communicator& communicator,
-            const DataParallel& parallel);
+  // `parallel` and `communicator` must outlive this. Reads all of `images`
+  // once.
+  RunHashes(const RunHashesOptions& options, const ImageSet& images,
+            Communicator& communicator, const DataParallel& parallel);
 
   // What the step that has just ended was, on rank 0; null elsewhere, and where
   // there is no log.
@@ -44,7 +47,8 @@ class RunHashes {
   RunHashesOptions options_;
   Communicator& communicator_;
   const DataParallel& parallel_;
-  Buffer ranges_, hashes_;  // on the arena's device
+  Buffer ranges_, hashes_;    // on the arena's device
+  std::uint64_t images_ = 0;  // what they are, on rank 0
   std::vector<std::uint32_t> order_;
   std::size_t epoch_of_order_ = 0;  // from 1; 0: none
   std::size_t checked_ = 0;         // the last step's

@@ -14,8 +14,8 @@ namespace ringlet {
 // folder, metrics.jsonl with one object per step and one per epoch:
 //
 //   {"kind": "step", "step": 1, "epoch": 1, "loss": 2.30, "lr": 0.05,
-//    "images": 32, "images_per_second": 25.1, "time": {"data": 0.001,
-//    "forward": 0.4, "backward": 0.8, "communication": 0.01,
+//    "gradient_norm": 1.7, "images": 32, "images_per_second": 25.1, "time":
+//    {"data": 0.001, "forward": 0.4, "backward": 0.8, "communication": 0.01,
 //    "optimizer": 0.01}}                              times in seconds, rank 0
 //                             and "skipped": true where there was no update
 //   {"kind": "epoch", "epoch": 1, "seconds": 178.2, "train": {"loss": 1.9,

@@ -97,10 +97,11 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       sgd_(parallel_.arena(), sgd_options(options)),
       hashes_({.log = options.hashes,
                .check = options.check_weights,
+               .augment = options.augment,
                .order = {.count = data.train.count(),
                          .global_batch = plan.global_batch,
                          .seed = options.seed}},
-              communicator, parallel_) {
+              data.train, communicator, parallel_) {
   if (compute.dtype != Dtype::kF16) return;
   gradient_scale_ = Tensor({}, Dtype::kF32, Layout::kPlain, compute.device);
   position_.loss_scale.value = LossScale::kFirst;
@@ -218,6 +219,10 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   const StepMark mark(communicator_, position_.steps_done + 1);
   const std::vector<cuda::StepRecord> records =
       recorded_->run(position_, count);
+  const std::size_t number = position_.steps_done + count;
+  const auto hashes = hashes_.of_step(number, records.back().result.loss,
+                                      records.back().gradient_norm, {});
+  hashes_.check_weights(number);
   StepTimer share(begin);
   share.lap(StepPhase::kDevice,
             begin + (Clock::now() - begin) / static_cast<int>(count));
@@ -228,9 +233,7 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
          plan_.global_batch, record.gradient_norm},
         record.skipped == 0, share));
   }
-  StepResult& last = results.back();
-  last.hashes = hashes_.of_step(last.step, last.loss, last.gradient_norm, {});
-  hashes_.check_weights(last.step);
+  results.back().hashes = hashes;
   return results;
 }
 
@@ -303,9 +306,12 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
   const StepSums of_all{loss, static_cast<std::size_t>(sums[kCorrect]),
                         batch.global_count, norm};
+  const std::size_t number = position_.steps_done + 1;
+  const auto hashes = hashes_.of_step(number, loss, norm, shards);
+  hashes_.check_weights(number);
+  timer.lap(StepPhase::kOptimizer);
   StepResult result = settle(of_all, finite, timer);
-  result.hashes = hashes_.of_step(result.step, loss, norm, shards);
-  hashes_.check_weights(result.step);
+  result.hashes = hashes;
   return result;
 }
 

@@ -67,11 +67,11 @@ class Optim final : public OptimKernels {
       double squares = 0, squares_of_grad = 0;
       squared_norm(count, parameter, &squares);
       squared_norm(count, grad, &squares_of_grad);
-      const float ratio =
-          lars_ratio(std::sqrt(squares), std::sqrt(squares_of_grad) * scale,
-                     args.trust, args.weight_decay);
+      const LarsFactors factors =
+          lars_factors(std::sqrt(squares), std::sqrt(squares_of_grad) * scale,
+                       args.trust, args.weight_decay);
       // sgd() is to multiply by the scale.
-      const float decay = args.weight_decay / scale;
+      const float ratio = factors.ratio, decay = factors.decay / scale;
 #pragma omp parallel for simd
       for (std::size_t i = 0; i < count; ++i) {
         grad[i] = ratio * (grad[i] + decay * parameter[i]);

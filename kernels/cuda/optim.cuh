@@ -112,7 +112,7 @@ constexpr int kLarsThreads = 512;
 // A block for each range.
 __global__ void __launch_bounds__(kLarsThreads) lars_ranges(LarsArgs args) {
   SHARED(double, sums, [2][kLarsThreads]);
-  SHARED(float, ratio, [1]);
+  SHARED(float, factors, [2]);
   if (args.step->skip != 0) return;
   const FlatRange range = args.ranges[blockIdx.x];
   const float* parameter = args.parameter + range.begin;
@@ -133,14 +133,17 @@ __global__ void __launch_bounds__(kLarsThreads) lars_ranges(LarsArgs args) {
       squares += sums[0][i];
       squares_of_grad += sums[1][i];
     }
-    ratio[0] = lars_ratio(sqrt(squares), sqrt(squares_of_grad) * scale,
-                          args.trust, args.weight_decay);
+    const LarsFactors found =
+        lars_factors(sqrt(squares), sqrt(squares_of_grad) * scale, args.trust,
+                     args.weight_decay);
+    factors[0] = found.ratio;
+    factors[1] = found.decay;
   }
   __syncthreads();
   // sgd() is to multiply by the scale.
-  const float decay = args.weight_decay / scale;
+  const float ratio = factors[0], decay = factors[1] / scale;
   for (std::size_t i = threadIdx.x; i < range.count; i += kLarsThreads) {
-    grad[i] = ratio[0] * fmaf(decay, parameter[i], grad[i]);
+    grad[i] = ratio * fmaf(decay, parameter[i], grad[i]);
   }
 }
 

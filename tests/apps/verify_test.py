@@ -83,12 +83,23 @@ class VerifyTest(job.JobTest):
 
     def test_what_was_not_trained_so_is_not_verified(self):
         self.run_job(*TOY, *EIGHT, "--out", "run")
-        self.change_option("run", lr=0.5)
-        output, status = self.status("verify", "run", "--steps", 3)
+        # One rank adds in one order: near is not enough.
+        for lr, bound in ((0.5, "beyond"), (0.00500001, "within")):
+            self.change_option("run", lr=lr)
+            output, status = self.status("verify", "run", "--steps", 3)
+            self.assertEqual(status, 1)
+            self.assertIn("NOT verified: the bits part in step 1:", output)
+            self.assertIn("  gradients  the same\n", output)
+            self.assertRegex(output, r"\n  weights    \d+ of 65 differ")
+            self.assertIn(f", {bound} 1e-03\n", output)
+
+    def test_other_pictures_are_not_verified(self):
+        self.run_job(*TOY, "--batch-size", 9, "--out", "run", ranks=3)
+        self.change_option("run", augment=False, lr=1e-9)
+        output, status = self.status("verify", "run", "--steps", 1)
         self.assertEqual(status, 1)
-        self.assertIn("NOT verified: the bits part in step 1", output)
-        self.assertIn("  gradients  the same\n", output)
-        self.assertIn("  weights    65 of 65 differ", output)
+        self.assertIn("NOT verified: ", output)
+        self.assertIn("  data       other pictures, or another order\n", output)
 
     def test_runs_that_are_the_same(self):
         for ranks in (1, 2):

@@ -96,6 +96,18 @@ TEST_CASE("a record that a killed run left half-written is not there") {
   }
 }
 
+TEST_CASE("a run goes on where a power cut left zeros in the end") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "hashes.bin";
+  write(path, 1, 4);
+  const std::string whole = read_file(path);
+  write(path, 1, 3);
+  std::filesystem::resize_file(path, whole.size());
+  CHECK_THROWS_WITH(read_hashes(path), ContainsSubstring(path.string()));
+  write(path, 4, 4);
+  CHECK((read_file(path) == whole));
+}
+
 TEST_CASE("hashes that were changed are refused") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "hashes.bin";

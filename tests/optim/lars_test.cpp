@@ -44,10 +44,10 @@ struct Expected {
     }
     values = std::sqrt(values);
     gradients = std::sqrt(gradients);
-    const double decay = adapted ? o.weight_decay : 0;
-    const double ratio = adapted && values > 0 && gradients > 0
-                             ? o.trust * values / (gradients + decay * values)
-                             : 1;
+    const bool changed = adapted && values > 0 && gradients > 0;
+    const double decay = changed ? o.weight_decay : 0;
+    const double ratio =
+        changed ? o.trust * values / (gradients + decay * values) : 1;
     for (std::size_t i = 0; i < value.size(); ++i) {
       const double g = ratio * (scale * gradient[i] + decay * value[i]);
       momentum[i] = o.momentum * momentum[i] + g;
@@ -97,7 +97,8 @@ TEST_CASE("LARS agrees with its formula in double precision") {
 
 TEST_CASE("a gradient of zero is no reason to divide by it") {
   Parameters parameters;
-  SGD sgd(parameters.arena, {.momentum = 0, .trust = 0.02f});
+  SGD sgd(parameters.arena,
+          {.momentum = 0, .weight_decay = 0.1f, .trust = 0.02f});
   parameters.draw_gradients(0);
   const std::vector<float> before = parameters.arena.flat_values().to_vector();
   sgd.step(1);
