@@ -14,6 +14,9 @@ inline constexpr std::uint64_t kLargestCount = 1'000'000'000;
 CLI::Validator whole_number(std::uint64_t least,
                             std::uint64_t most = kLargestCount);
 extern const CLI::Validator kPositive, kNotNegative, kMib, kShare;
+// Of an average's decay; of mixup, where with less than 0.05 hardly any share
+// differs from 0 or 1.
+extern const CLI::Validator kDecay, kBeta;
 
 // Reads the arguments (the subcommand's name first). False after --help, which
 // rank 0 prints; throws a SharedError that names the option, its value and what

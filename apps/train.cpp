@@ -220,8 +220,9 @@ int train_command(int argc, char** argv) {
   Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator,
                   setup.compute);
   if (from) {
-    agree(*communicator,
-          [&] { restore(*from, *setup.model, trainer.optimizer()); });
+    agree(*communicator, [&] {
+      restore(*from, *setup.model, trainer.optimizer(), trainer.average());
+    });
     trainer.resume(from->position);
   }
   std::optional<RunLog> log;
@@ -250,7 +251,7 @@ int train_command(int argc, char** argv) {
                      from ? from->position.steps_done : 0);
     }
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
-                         *setup.model, trainer.optimizer());
+                         *setup.model, trainer.optimizer(), trainer.average());
   });
   if (log) {
     if (!options.recipe.empty() && !from) {
@@ -285,8 +286,9 @@ int train_command(int argc, char** argv) {
       throw Error(fmt::format("stopped, as asked, but {}", not_saved));
     }
     if (!finished) return log->stopped();
-    save_weights(setup.directory->weights(), *setup.model,
-                 {{"model", options.model}, {"stem", options.stem}});
+    write_safetensors(setup.directory->weights(),
+                      named_tensors(trainer.result()),
+                      {{"model", options.model}, {"stem", options.stem}});
     log->summary();
   });
   write_trace(options, *communicator);

@@ -44,6 +44,9 @@ Examples:
 // The system may refuse so many threads, and OpenMP then dies without a word.
 constexpr std::uint64_t kMostThreads = 1024;
 
+// Larger than any picture.
+constexpr std::uint64_t kMostPixels = 1024;
+
 // "A:B" as two numbers; nothing where it is no range of steps.
 std::optional<std::pair<std::size_t, std::size_t>> parse_steps(
     const std::string& text) {
@@ -101,6 +104,14 @@ void add_data(CLI::App& app, TrainOptions& o) {
          "Random crops after padding by 4, and flips")
       ->check(CLI::IsMember({"on", "off"}))
       ->default_str("on");
+  app.add_option("--cutout", o.cutout,
+                 "Side in pixels of a square that is cut out of each training "
+                 "picture, at any place; 0: none")
+      ->check(whole_number(0, kMostPixels));
+  app.add_option("--mixup", o.mixup,
+                 "Mix each training picture and its label with another's, by "
+                 "shares from Beta(A, A); usual: 0.2; 0: none")
+      ->check(kBeta);
   app.add_option("--workers", o.workers,
                  "Threads per rank that prepare batches; 0: none")
       ->check(whole_number(0, kMostThreads));
@@ -185,6 +196,11 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
                  "The largest norm of the gradient of all parameters, summed "
                  "over the ranks; a larger one is scaled down; 0: no limit")
       ->check(kNotNegative);
+  app.add_option("--ema-decay", o.ema_decay,
+                 "Keep an exponential moving average of the weights, in each "
+                 "step so much of the old one, and evaluate and save that; "
+                 "usual: 0.999; 0: none")
+      ->check(kDecay);
   app.add_option("--seed", o.seed,
                  "Of initial weights, order of pictures and augmentation")
       ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()));

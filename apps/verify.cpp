@@ -99,7 +99,7 @@ Comparison retrain(const SavedRun& run, std::size_t steps,
   const std::size_t last =
       run.hashes.steps.empty() ? 0 : run.hashes.steps.back().hashes.step;
   if (from) {
-    restore(*from, *model, trainer.optimizer());
+    restore(*from, *model, trainer.optimizer(), trainer.average());
     trainer.resume(from->position);
   }
   Comparison comparison;

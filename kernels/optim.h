@@ -87,6 +87,16 @@ constexpr LarsFactors lars_factors(double parameter_norm, double gradient_norm,
       weight_decay};
 }
 
+// An exponential moving average of some values: average = decay average +
+// (1 - decay) value.
+struct EmaArgs {
+  std::size_t count;
+  const float* values;
+  float* average;  // in and out
+  float decay;
+  const SgdStep* step = nullptr;  // nothing is changed where it is to skip
+};
+
 class OptimKernels {
  public:
   virtual ~OptimKernels() = default;
@@ -106,6 +116,9 @@ class OptimKernels {
   // g = r (g + weight_decay p), r = trust |p| / (|g| + weight_decay |p|).
   // Reads both arrays twice, writes one. Nothing is changed in a step to skip.
   virtual void lars(const LarsArgs& args) = 0;
+
+  // Reads two arrays, writes one.
+  virtual void ema(const EmaArgs& args) = 0;
 
   // Hashes the bits of each range. Reads them once.
   virtual void hash(const HashArgs& args) = 0;

@@ -297,6 +297,10 @@ struct TimedOptim final : Timed<OptimKernels> {
   void lars(const LarsArgs& args) override {
     table.time(kOptimizer, {0, 0}, [&] { real.lars(args); });
   }
+  void ema(const EmaArgs& args) override {
+    table.time(kOptimizer, {0, 3 * bytes_of(args.count, Dtype::kF32)},
+               [&] { real.ema(args); });
+  }
   void hash(const HashArgs& args) override {
     table.time(kHash, {0, 0}, [&] { real.hash(args); });
   }

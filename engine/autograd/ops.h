@@ -62,6 +62,9 @@ Variable linear(const Variable& x, const Variable& weight,
                 const Variable& bias);
 
 struct CrossEntropyOptions {
+  // Of mixed pictures: their second labels, [n] i32, and the share of the
+  // first, an f32 scalar, both on the labels' device. Undefined: one label.
+  Tensor other_labels = {}, share = {};
   float label_smoothing = 0;
   // Samples of the whole global batch, on all ranks: the loss is a sum over
   // this rank's samples divided by it, so that summing over ranks averages.
@@ -76,7 +79,7 @@ struct CrossEntropyOutput {
   Variable loss;  // scalar, f64
   // What read() reads: a CrossEntropyResult on the device, and what it is of.
   Buffer result;
-  Tensor labels;
+  Tensor labels, other_labels;
   std::size_t classes;
 
   // Waits for the device. Throws where a label is out of range.

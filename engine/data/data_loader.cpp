@@ -1,6 +1,7 @@
 #include "engine/data/data_loader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "engine/data/device_loader.h"
@@ -80,30 +81,61 @@ void DataLoader::prefetch() {
   }
 }
 
+// Johnk's algorithm, for which alpha must not be large.
+float draw_share(double mixup, std::uint64_t seed, std::uint32_t epoch,
+                 std::size_t step) {
+  if (mixup == 0) return 1;
+  PhiloxStream random(seed, RandomPurpose::kMixup, epoch,
+                      static_cast<std::uint32_t>(step));
+  const auto draw = [&] {
+    return std::pow(static_cast<double>(random.uniform()), 1 / mixup);
+  };
+  for (;;) {
+    const double x = draw(), y = draw();
+    if (x + y > 0 && x + y <= 1) return static_cast<float>(x / (x + y));
+  }
+}
+
+template <typename Place>
+void DataLoader::show(const Order& order, std::uint32_t epoch, Place place,
+                      const Tensor& images, const Tensor& labels) const {
+  std::vector<PictureCrop> crops(labels.count());
+  for (std::size_t i = 0; i < crops.size(); ++i) {
+    const std::uint32_t index = (*order)[place(i)];
+    check_label(images_, index);
+    labels.data<std::int32_t>()[i] = images_.labels[index];
+    crops[i] = {images_.image(index),
+                draw_crop(options_.augment, {options_.seed, epoch, index},
+                          images_.height, images_.width)};
+  }
+  ringlet::augment({images_.height, images_.width, images_.mean, images_.std},
+                   crops.data(), crops.size(), images.data());
+}
+
 Batch DataLoader::make_batch(const Order& order, std::uint32_t epoch,
                              std::size_t step) const {
   const DistributedSampler::Share share = sampler_.share(step);
   const auto n = static_cast<std::int64_t>(share.count);
-  Batch batch{
-      Tensor({n, kImageChannels, static_cast<std::int64_t>(images_.height),
-              static_cast<std::int64_t>(images_.width)}),
-      Tensor({n}, Dtype::kI32),
-      share.global_count,
-      share.shards,
-      epoch,
-      step};
-  std::vector<PictureCrop> crops(share.count);
-  for (std::size_t i = 0; i < share.count; ++i) {
-    const std::uint32_t index = (*order)[share.begin + i];
-    check_label(images_, index);
-    batch.labels.data<std::int32_t>()[i] = images_.labels[index];
-    const std::uint8_t* pixels = images_.image(index);
-    crops[i] = {pixels, options_.augment
-                            ? draw_crop(options_.seed, epoch, index)
-                            : Crop{}};
-  }
-  augment({images_.height, images_.width, images_.mean, images_.std},
-          crops.data(), crops.size(), batch.images.data());
+  Batch batch{.images = Tensor({n, kImageChannels,
+                                static_cast<std::int64_t>(images_.height),
+                                static_cast<std::int64_t>(images_.width)}),
+              .labels = Tensor({n}, Dtype::kI32),
+              .global_count = share.global_count,
+              .shards = share.shards,
+              .epoch = epoch,
+              .step = step};
+  show(
+      order, epoch, [&](std::size_t i) { return share.begin + i; },
+      batch.images, batch.labels);
+  if (options_.mixup == 0) return batch;
+  const float part = draw_share(options_.mixup, options_.seed, epoch, step);
+  const Tensor others(batch.images.shape());
+  batch.other_labels = Tensor({n}, Dtype::kI32);
+  batch.share = Tensor::of({}, {part});
+  show(
+      order, epoch, [&](std::size_t i) { return share.partner - i; }, others,
+      batch.other_labels);
+  mix(others.count(), part, others.data(), batch.images.data());
   return batch;
 }
 

@@ -12,13 +12,17 @@
 #include "engine/data/sampler.h"
 #include "engine/data/worker_pool.h"
 #include "engine/tensor/tensor.h"
+#include "kernels/augment.h"
 
 namespace ringlet {
 
 // One rank's part of one step.
 struct Batch {
-  Tensor images;             // [n, 3, height, width], normalised; plain on CPUs
-  Tensor labels;             // [n], i32
+  Tensor images;  // [n, 3, height, width], normalised; plain on CPUs
+  Tensor labels;  // [n], i32
+  // Where pictures are mixed: the labels of those that were mixed in, [n] i32,
+  // and the share of the others, an f32 scalar.
+  Tensor other_labels = {}, share = {};
   std::size_t global_count;  // pictures of all ranks in this step; n may be 0
   std::vector<std::size_t> shards;  // pictures of each, in their order
   std::uint32_t epoch;
@@ -26,9 +30,13 @@ struct Batch {
 };
 
 struct DataLoaderOptions {
-  // Random crop from a picture padded by 4 black pixels on each side, and
-  // with probability 1/2 a flip.
-  bool augment = false;
+  // `crop`: a random crop from a picture padded by 4 black pixels on each side,
+  // and with probability 1/2 a flip.
+  Augmentation augment = {};
+  // Mixup (Zhang et al., "mixup: beyond empirical risk minimization", 2018):
+  // in each step all pictures are mixed with others, by shares drawn from
+  // Beta(mixup, mixup); up to 1. 0: they are not.
+  double mixup = 0;
   std::uint64_t seed = 0;   // of the augmentation
   std::size_t workers = 0;  // threads that prefetch; 0: next() does the work
   Device device = Device::kCpu;  // where the batches are to lie
@@ -62,10 +70,16 @@ std::unique_ptr<BatchSource> make_loader(const ImageSet& images,
 void check_sampler(const ImageSet& images, const DistributedSampler& sampler);
 void check_label(const ImageSet& images, std::size_t index);
 
-// The crop and flip of a picture are a pure function of (seed, epoch, index of
-// the picture), so that the batches are bit for bit the same for any number of
-// workers, and joined over the ranks for any number of ranks. Up to two
-// batches per worker are made ahead. Used by one thread at a time.
+// From Beta(mixup, mixup), for all pictures of a step: a pure function of the
+// arguments. 1 where mixup is 0.
+float draw_share(double mixup, std::uint64_t seed, std::uint32_t epoch,
+                 std::size_t step);
+
+// What is drawn for a picture is a pure function of (seed, epoch, index of the
+// picture), and whom it is mixed with one of (seed, epoch, step), so that the
+// batches are bit for bit the same for any number of workers, and joined over
+// the ranks for any number of ranks. Up to two batches per worker are made
+// ahead. Used by one thread at a time.
 class DataLoader final : public BatchSource {
  public:
   // `images` must outlive the loader.
@@ -87,6 +101,10 @@ class DataLoader final : public BatchSource {
   void prefetch();
   Batch make_batch(const Order& order, std::uint32_t epoch,
                    std::size_t step) const;
+  // Shows n pictures, `place(i)` of the order.
+  template <typename Place>
+  void show(const Order& order, std::uint32_t epoch, Place place,
+            const Tensor& images, const Tensor& labels) const;
 
   const ImageSet& images_;
   DistributedSampler sampler_;

@@ -42,8 +42,10 @@ void DeviceLoader::start(std::uint32_t epoch, std::size_t first_step) {
               order_.bytes());
   std::vector<cuda::BatchPlace> places;
   for (std::size_t step = 0; step < steps(); ++step) {
-    const std::size_t first = sampler_.share(step).begin;
-    places.push_back({epoch, static_cast<std::uint32_t>(first)});
+    const DistributedSampler::Share share = sampler_.share(step);
+    places.push_back({epoch, static_cast<std::uint32_t>(share.begin),
+                      static_cast<std::uint32_t>(share.partner),
+                      draw_share(options_.mixup, options_.seed, epoch, step)});
   }
   copy_memory(places_.data(), Device::kCuda, places.data(), Device::kCpu,
               places_.bytes());
@@ -61,16 +63,25 @@ Batch DeviceLoader::batch_at(const cuda::BatchPlace* place,
   const auto size = [](std::size_t value) {
     return static_cast<std::int64_t>(value);
   };
+  const auto plain = [](const Shape& shape, Dtype dtype) {
+    return Tensor(shape, dtype, Layout::kPlain, Device::kCuda);
+  };
+  const Shape labels{size(share.count)};
   Batch batch{
-      Tensor({size(share.count), kImageChannels, size(params_.height),
-              size(params_.width)},
-             options_.dtype, backend(Device::kCuda).activation_layout,
-             Device::kCuda),
-      Tensor({size(share.count)}, Dtype::kI32, Layout::kPlain, Device::kCuda),
-      share.global_count,
-      share.shards,
-      epoch_,
-      step};
+      .images = Tensor({size(share.count), kImageChannels, size(params_.height),
+                        size(params_.width)},
+                       options_.dtype, backend(Device::kCuda).activation_layout,
+                       Device::kCuda),
+      .labels = plain(labels, Dtype::kI32),
+      .global_count = share.global_count,
+      .shards = share.shards,
+      .epoch = epoch_,
+      .step = step};
+  const bool mixes = options_.mixup > 0;
+  if (mixes) {
+    batch.other_labels = plain(labels, Dtype::kI32);
+    batch.share = plain({}, Dtype::kF32);
+  }
   cuda::library().augment(
       {.params = params_,
        .pixels = pixels_.data<std::uint8_t>(),
@@ -78,12 +89,15 @@ Batch DeviceLoader::batch_at(const cuda::BatchPlace* place,
        .order = static_cast<const std::uint32_t*>(order_.raw()),
        .place = place,
        .seed = options_.seed,
-       .crop = options_.augment,
+       .what = options_.augment,
        .count = share.count,
        .dtype = options_.dtype,
        .y = batch.images.raw(),
        .channels = kImageChannels,
-       .y_labels = batch.labels.data<std::int32_t>()});
+       .y_labels = batch.labels.data<std::int32_t>(),
+       .y_other_labels =
+           mixes ? batch.other_labels.data<std::int32_t>() : nullptr,
+       .y_share = mixes ? batch.share.data() : nullptr});
   return batch;
 }
 

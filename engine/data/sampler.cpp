@@ -46,7 +46,8 @@ DistributedSampler::Share DistributedSampler::share(std::size_t step) const {
   const std::size_t base = global / blocks;
   const std::size_t remainder = global % blocks;
   const std::size_t own = options_.rank * options_.shards;
-  Share share{first + own * base + std::min(own, remainder), 0, global, {}};
+  const std::size_t begin = first + own * base + std::min(own, remainder);
+  Share share{begin, 0, global, {}, 2 * first + global - 1 - begin};
   for (std::size_t block = own; block < own + options_.shards; ++block) {
     share.shards.push_back(base + (block < remainder ? 1 : 0));
     share.count += share.shards.back();

@@ -49,6 +49,10 @@ class DistributedSampler {
     std::size_t count;
     std::size_t global_count;         // pictures of all ranks in this step
     std::vector<std::size_t> shards;  // pictures of each, in their order
+
+    // Pictures are mixed with those at the mirrored place of the whole step:
+    // the one at begin + i with that at partner - i.
+    std::size_t partner;
   };
   Share share(std::size_t step) const;
 

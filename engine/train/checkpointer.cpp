@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kAverageFile = "ema.safetensors";
 
 std::size_t size_if_there(const std::filesystem::path& path) {
   std::error_code none;
@@ -43,11 +44,12 @@ Checkpoint find_checkpoint(const std::filesystem::path& path,
 
 Checkpointer::Checkpointer(const RunDirectory& directory,
                            const TrainOptions& options, const Module& model,
-                           const SGD& optimizer)
+                           const SGD& optimizer, const WeightAverage* average)
     : directory_(directory),
       options_(options),
       model_(model),
       optimizer_(optimizer),
+      average_(average),
       folder_(directory.checkpoints()) {}
 
 void Checkpointer::save(const TrainPosition& position,
@@ -55,10 +57,15 @@ void Checkpointer::save(const TrainPosition& position,
   for (const auto& file : {directory_.metrics(), directory_.hashes()}) {
     if (std::filesystem::exists(file)) sync_file(file);
   }
-  folder_.save({{kModelFile,
-                 named_tensors(model_.state()),
-                 {{"model", options_.model}, {"stem", options_.stem}}},
-                {kOptimizerFile, named_tensors(optimizer_.state()), {}}},
+  const Metadata metadata{{"model", options_.model}, {"stem", options_.stem}};
+  std::vector<CheckpointFile> files{
+      {kModelFile, named_tensors(model_.state()), metadata},
+      {kOptimizerFile, named_tensors(optimizer_.state()), {}}};
+  if (average_ != nullptr) {
+    files.push_back({kAverageFile,
+                     named_tensors(average_->state(model_.state())), metadata});
+  }
+  folder_.save(files,
                {.step = position.steps_done,
                 .score = accuracy,
                 .more = {{"position", to_json(position)},
@@ -97,9 +104,17 @@ ResumePoint find_resume_point(const std::filesystem::path& path) {
   }
 }
 
-void restore(const ResumePoint& point, Module& model, const SGD& optimizer) {
+void restore(const ResumePoint& point, Module& model, const SGD& optimizer,
+             const WeightAverage* average) {
   load_weights(point.checkpoint / kModelFile, model);
   load_state(point.checkpoint / kOptimizerFile, optimizer.state());
+  if (average == nullptr) return;
+  const std::filesystem::path file = point.checkpoint / kAverageFile;
+  if (std::filesystem::exists(file)) {
+    load_state(file, average->state(model.state()));
+  } else {
+    average->start();
+  }
 }
 
 }  // namespace ringlet

@@ -8,6 +8,7 @@
 #include "engine/io/run_directory.h"
 #include "engine/nn/module.h"
 #include "engine/optim/sgd.h"
+#include "engine/optim/weight_average.h"
 #include "engine/train/options.h"
 #include "engine/train/position.h"
 
@@ -18,9 +19,10 @@ namespace ringlet {
 class Checkpointer {
  public:
   // `options` are those that a resumed run starts from. The rest must outlive
-  // this.
+  // this; `average` may be null.
   Checkpointer(const RunDirectory& directory, const TrainOptions& options,
-               const Module& model, const SGD& optimizer);
+               const Module& model, const SGD& optimizer,
+               const WeightAverage* average);
 
   // Throws an Error where it cannot be written; the run can go on without.
   void save(const TrainPosition& position, std::optional<double> accuracy);
@@ -30,6 +32,7 @@ class Checkpointer {
   TrainOptions options_;
   const Module& model_;
   const SGD& optimizer_;
+  const WeightAverage* average_;
   CheckpointFolder folder_;
 };
 
@@ -48,7 +51,9 @@ struct ResumePoint {
 // of one of its checkpoints. Throws an Error where there is none.
 ResumePoint find_resume_point(const std::filesystem::path& path);
 
-// Loads parameters, buffers and momentum.
-void restore(const ResumePoint& point, Module& model, const SGD& optimizer);
+// Loads parameters, buffers and momentum, and their average where `average` is
+// not null; that starts here where the checkpoint has none.
+void restore(const ResumePoint& point, Module& model, const SGD& optimizer,
+             const WeightAverage* average);
 
 }  // namespace ringlet

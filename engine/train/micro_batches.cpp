@@ -14,11 +14,15 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
     if (count > 0) {
       const Variable logits =
           model_.forward(Variable(batch.images.rows(begin, count)));
-      const CrossEntropyOutput out =
-          cross_entropy(logits, batch.labels.rows(begin, count),
-                        {.label_smoothing = label_smoothing_,
-                         .global_batch = batch.global_count,
-                         .gradient_scale = gradient_scale});
+      const bool mixed = batch.other_labels.defined();
+      const CrossEntropyOutput out = cross_entropy(
+          logits, batch.labels.rows(begin, count),
+          {.other_labels =
+               mixed ? batch.other_labels.rows(begin, count) : Tensor(),
+           .share = batch.share,
+           .label_smoothing = label_smoothing_,
+           .global_batch = batch.global_count,
+           .gradient_scale = gradient_scale});
       timer.lap(StepPhase::kForward);
       backward(out.loss);
       done(shard, out);

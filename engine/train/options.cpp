@@ -20,6 +20,8 @@ void each_option(O& o, Visit visit) {
   visit("init", o.init);
   visit("data", o.data);
   visit("augment", o.augment);
+  visit("cutout", o.cutout);
+  visit("mixup", o.mixup);
   visit("workers", o.workers);
   visit("steps", o.steps);
   visit("epochs", o.epochs);
@@ -42,6 +44,7 @@ void each_option(O& o, Visit visit) {
   visit("no_decay_bn_bias", o.no_decay_bn_bias);
   visit("label_smoothing", o.label_smoothing);
   visit("clip_norm", o.clip_norm);
+  visit("ema_decay", o.ema_decay);
   visit("comm", o.comm);
   visit("comm_table", o.comm_table);
   visit("check_calls", o.check_calls);

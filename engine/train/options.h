@@ -18,6 +18,8 @@ struct TrainOptions {
 
   std::string data = "synthetic";  // or a folder with CIFAR-10's files
   bool augment = true;
+  std::size_t cutout = 0;   // side of the square, in pixels; 0: none
+  double mixup = 0;         // Beta's parameter; 0: none
   std::size_t workers = 1;  // threads that prepare batches, per rank
 
   std::size_t steps = 0;
@@ -43,6 +45,7 @@ struct TrainOptions {
   bool no_decay_bn_bias = false;
   double label_smoothing = 0;
   double clip_norm = 0;  // of all gradients; 0: no limit
+  double ema_decay = 0;  // of the weights' average; 0: there is none
 
   std::string comm;         // "auto", "ring", "mpi", "solo", ...
   std::string comm_table;   // of "auto"; empty: the built-in one

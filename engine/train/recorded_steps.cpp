@@ -66,6 +66,7 @@ void RecordedSteps::one_step() const {
   const Tensor& buffers = parts_.buffers.all();
   gpu.restore_if_skipped(state, buffers.bytes() / sizeof(std::uint64_t),
                          parts_.buffers.before().raw(), buffers.raw());
+  if (parts_.average != nullptr) parts_.average->update(&state->sgd);
 }
 
 CrossEntropyResult* RecordedSteps::sum(

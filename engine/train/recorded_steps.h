@@ -5,6 +5,7 @@
 
 #include "engine/data/device_loader.h"
 #include "engine/optim/sgd.h"
+#include "engine/optim/weight_average.h"
 #include "engine/parallel/data_parallel.h"
 #include "engine/train/compute.h"
 #include "engine/train/micro_batches.h"
@@ -38,6 +39,7 @@ class RecordedSteps {
     const MicroBatches& micro_batches;
     DataParallel& parallel;
     SGD& optimizer;
+    const WeightAverage* average;  // may be null
     const DeviceLoader& loader;
     const StepBuffers& buffers;
     const DevicePool& pool;  // of all that a step makes

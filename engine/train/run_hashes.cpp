@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <map>
 
@@ -93,7 +94,10 @@ std::uint64_t RunHashes::data_of(std::size_t step) {
   std::uint64_t hash =
       hash_term(static_cast<std::uint32_t>(epoch), 0) +
       hash_term(static_cast<std::uint32_t>(options_.order.seed), 1);
-  hash += hash_term(options_.augment ? 1 : 0, 2);
+  hash += hash_term((options_.augment ? 1 : 0) +
+                        2 * static_cast<std::uint32_t>(options_.cutout),
+                    2);
+  hash ^= std::bit_cast<std::uint64_t>(options_.mixup);
   for (std::size_t i = 0; i < share.count; ++i) {
     hash += hash_term(order_[share.begin + i], i + 3);
   }

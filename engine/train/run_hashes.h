@@ -16,6 +16,8 @@ struct RunHashesOptions {
   bool log = true;          // whether there are hashes of steps at all
   std::size_t check = 100;  // steps between comparisons of weights; 0: never
   bool augment = true;
+  std::size_t cutout = 0;
+  double mixup = 0;
   // The order of all ranks' pictures.
   SamplerOptions order;
 };

@@ -98,10 +98,16 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       hashes_({.log = options.hashes,
                .check = options.check_weights,
                .augment = options.augment,
+               .cutout = options.cutout,
+               .mixup = options.mixup,
                .order = {.count = data.train.count(),
                          .global_batch = plan.global_batch,
                          .seed = options.seed}},
               data.train, communicator, parallel_) {
+  if (options.ema_decay > 0) {
+    average_.emplace(parallel_.arena(), parallel_.buffers().floats,
+                     options.ema_decay);
+  }
   if (compute.dtype != Dtype::kF16) return;
   gradient_scale_ = Tensor({}, Dtype::kF32, Layout::kPlain, compute.device);
   position_.loss_scale.value = LossScale::kFirst;
@@ -113,6 +119,10 @@ std::vector<std::string> Trainer::parameter_names() const {
     names.push_back(slot.parameter.name());
   }
   return names;
+}
+
+std::vector<std::pair<std::string, Tensor>> Trainer::result() const {
+  return average_ ? average_->state(model_.state()) : model_.state();
 }
 
 void Trainer::resume(const TrainPosition& position) {
@@ -131,7 +141,9 @@ bool Trainer::run(const TrainObserver& observer, TrainRequests& requests) {
            .rank = static_cast<std::size_t>(communicator_.rank()),
            .world_size = static_cast<std::size_t>(communicator_.size()),
            .shards = plan_.shards}),
-      {.augment = options_.augment,
+      {.augment = {.crop = options_.augment,
+                   .cutout = static_cast<std::int32_t>(options_.cutout)},
+       .mixup = options_.mixup,
        .seed = options_.seed,
        .workers = options_.workers,
        .device = compute_.device,
@@ -213,7 +225,7 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   if (!recorded_) {
     recorded_ = std::make_unique<RecordedSteps>(RecordedSteps::Parts{
         plan_, static_cast<float>(options_.clip_norm), compute_, micro_batches_,
-        parallel_, sgd_, loader, buffers_, pool_});
+        parallel_, sgd_, average(), loader, buffers_, pool_});
   }
   loader.skip(count);
   const StepMark mark(communicator_, position_.steps_done + 1);
@@ -237,6 +249,20 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   return results;
 }
 
+EvaluationResult Trainer::validate(const TrainObserver& observer) {
+  parallel_.broadcast_buffers();
+  if (average_) {
+    average_->swap();
+    parallel_.broadcast_buffers();
+  }
+  const EvaluationResult result = evaluate(
+      model_, data_.test, communicator_, compute_,
+      options_.virtual_ranks > 0 ? plan_.shards : 1,
+      [&](std::size_t done) { observer.evaluating(done, data_.test.count()); });
+  if (average_) average_->swap();
+  return result;
+}
+
 // The validation accuracy, where one was due.
 std::optional<double> Trainer::end_epoch(std::size_t epoch,
                                          const TrainObserver& observer) {
@@ -248,12 +274,7 @@ std::optional<double> Trainer::end_epoch(std::size_t epoch,
                      {}};
   const bool last = position_.steps_done == plan_.total_steps;
   if (last || epoch % options_.eval_every == 0) {
-    parallel_.broadcast_buffers();
-    result.validation = evaluate(
-        model_, data_.test, communicator_, compute_,
-        options_.virtual_ranks > 0 ? plan_.shards : 1, [&](std::size_t done) {
-          observer.evaluating(done, data_.test.count());
-        });
+    result.validation = validate(observer);
   }
   result.usage = usage_of_ranks(communicator_);
   observer.epoch(result);
@@ -299,7 +320,10 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   // All ranks have the same sums, so all come to the same answer.
   const bool finite = std::isfinite(loss) && std::isfinite(norm);
   const float clip = clip_factor(norm, static_cast<float>(options_.clip_norm));
-  if (finite) sgd_.step(static_cast<float>(lr), scale * clip);
+  if (finite) {
+    sgd_.step(static_cast<float>(lr), scale * clip);
+    if (average_) average_->update();
+  }
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
   if (!finite) buffers_.undo();
   timer.lap(StepPhase::kOptimizer);

@@ -10,6 +10,7 @@
 #include "engine/metrics/stopwatch.h"
 #include "engine/nn/module.h"
 #include "engine/optim/sgd.h"
+#include "engine/optim/weight_average.h"
 #include "engine/parallel/data_parallel.h"
 #include "engine/parallel/step_buffers.h"
 #include "engine/train/evaluate.h"
@@ -109,6 +110,12 @@ class Trainer {
   // In the order of StepHashes: that in which backward() completes them.
   std::vector<std::string> parameter_names() const;
   const SGD& optimizer() const { return sgd_; }
+  // Null where there is none.
+  const WeightAverage* average() const {
+    return average_ ? &*average_ : nullptr;
+  }
+  // The model's parameters and buffers, or their averages: what is evaluated.
+  std::vector<std::pair<std::string, Tensor>> result() const;
 
  private:
   // Of a step, over all ranks.
@@ -132,6 +139,7 @@ class Trainer {
   std::size_t recordable_steps() const;
   std::vector<StepResult> recorded_steps(DeviceLoader& loader,
                                          std::size_t count);
+  EvaluationResult validate(const TrainObserver& observer);
   std::optional<double> end_epoch(std::size_t epoch,
                                   const TrainObserver& observer);
   bool checkpoint_is_due() const;
@@ -154,6 +162,7 @@ class Trainer {
   StepBuffers buffers_;
   MicroBatches micro_batches_;
   SGD sgd_;
+  std::optional<WeightAverage> average_;
   RunHashes hashes_;
   TrainPosition position_;
   Tensor gradient_scale_;  // on the device; undefined where it is always 1

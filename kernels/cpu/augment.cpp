@@ -32,7 +32,20 @@ void augment_row(const std::uint8_t* source, const Crop& crop,
   }
 }
 
+void cut_row(const Crop& crop, std::int32_t row, std::int32_t width, float* y) {
+  if (row < crop.cut_y || row >= crop.cut_y + crop.cut) return;
+  const std::int32_t begin = std::clamp(crop.cut_x, 0, width);
+  const std::int32_t end = std::clamp(crop.cut_x + crop.cut, begin, width);
+  std::fill_n(y + begin, end - begin, 0.0f);
+}
+
 }  // namespace
+
+void mix(std::size_t count, float share, const float* other, float* y) {
+  for (std::size_t i = 0; i < count; ++i) {
+    y[i] = share * y[i] + (1 - share) * other[i];
+  }
+}
 
 void augment(const AugmentParams& params, const PictureCrop* pictures,
              std::size_t count, float* y) {
@@ -53,6 +66,7 @@ void augment(const AugmentParams& params, const PictureCrop* pictures,
           augment_row(plane + source_row * width, picture.crop, width, channel,
                       y);
         }
+        cut_row(picture.crop, row, width, y);
       }
     }
   }

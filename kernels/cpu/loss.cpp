@@ -17,18 +17,18 @@ class Loss final : public LossKernels {
     result = {};
     for (std::size_t i = 0; i < args.n; ++i) {
       const float* logits = floats(args.logits) + i * args.classes;
-      const auto label = static_cast<std::size_t>(args.labels[i]);
-      if (args.labels[i] < 0 || label >= args.classes) {
+      const Target target = target_of(args, i);
+      if (target.label >= args.classes || target.other >= args.classes) {
         if (result.bad_label < 0) result.bad_label = static_cast<long>(i);
         result.loss = std::numeric_limits<double>::quiet_NaN();
         continue;
       }
       const double total = log_sum_exp(args, logits);
-      result.loss += total - expected_logit(args, logits, label);
+      result.loss += total - expected_logit(args, logits, target);
       const float* largest = std::max_element(logits, logits + args.classes);
-      result.correct += largest == logits + label;
+      result.correct += largest == logits + target.label;
       if (args.dlogits != nullptr) {
-        gradient(args, logits, label, total,
+        gradient(args, logits, target, total,
                  floats(args.dlogits) + i * args.classes);
       }
     }
@@ -36,6 +36,19 @@ class Loss final : public LossKernels {
   }
 
  private:
+  // Classes, one of which is too large where a label was out of range.
+  struct Target {
+    std::size_t label, other;
+    double share;  // of the first
+  };
+
+  static Target target_of(const CrossEntropyArgs& args, std::size_t i) {
+    const auto label = static_cast<std::size_t>(args.labels[i]);
+    if (args.other_labels == nullptr) return {label, label, 1};
+    return {label, static_cast<std::size_t>(args.other_labels[i]),
+            static_cast<double>(*args.share)};
+  }
+
   // log of the sum of exponentials, with the largest logit taken out so that
   // no exponential overflows.
   static double log_sum_exp(const CrossEntropyArgs& args, const float* logits) {
@@ -50,29 +63,35 @@ class Loss final : public LossKernels {
 
   // The mean of the logits under the target's distribution.
   static double expected_logit(const CrossEntropyArgs& args,
-                               const float* logits, std::size_t label) {
+                               const float* logits, const Target& target) {
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::size_t k = 0; k < args.classes; ++k) {
       sum += static_cast<double>(logits[k]);
     }
     const double smoothing = args.label_smoothing;
-    return (1 - smoothing) * static_cast<double>(logits[label]) +
+    const double hot =
+        target.share * static_cast<double>(logits[target.label]) +
+        (1 - target.share) * static_cast<double>(logits[target.other]);
+    return (1 - smoothing) * hot +
            smoothing * sum / static_cast<double>(args.classes);
   }
 
   static void gradient(const CrossEntropyArgs& args, const float* logits,
-                       std::size_t label, double total, float* dlogits) {
+                       const Target& target, double total, float* dlogits) {
     const double smoothing = args.label_smoothing;
     const double elsewhere = smoothing / static_cast<double>(args.classes);
+    const double first = (1 - smoothing) * target.share;
+    const double second = (1 - smoothing) * (1 - target.share);
     const double scale =
         static_cast<double>(args.scale) *
         static_cast<double>(args.gradient_scale ? *args.gradient_scale : 1.0f);
 #pragma omp simd
     for (std::size_t k = 0; k < args.classes; ++k) {
       const double softmax = std::exp(static_cast<double>(logits[k]) - total);
-      const double target = elsewhere + (k == label ? 1 - smoothing : 0.0);
-      dlogits[k] = static_cast<float>((softmax - target) * scale);
+      const double wanted = elsewhere + (k == target.label ? first : 0.0) +
+                            (k == target.other ? second : 0.0);
+      dlogits[k] = static_cast<float>((softmax - wanted) * scale);
     }
   }
 };

@@ -79,6 +79,16 @@ class Optim final : public OptimKernels {
     }
   }
 
+  void ema(const EmaArgs& args) override {
+    if (args.step != nullptr && args.step->skip != 0) return;
+    const float rate = 1 - args.decay;
+#pragma omp parallel for simd
+    for (std::size_t i = 0; i < args.count; ++i) {
+      args.average[i] =
+          std::fma(rate, args.values[i] - args.average[i], args.average[i]);
+    }
+  }
+
   void hash(const HashArgs& args) override {
     constexpr std::size_t kPart = 1 << 16;
     struct Part {

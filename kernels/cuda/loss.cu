@@ -11,8 +11,8 @@ class Loss final : public LossKernels {
     with_activation_type(args.dtype, [&]<typename T>(T) {
       launch(softmax_cross_entropy<T>, dim3(1), dim3(kLossWarps * 32), 0,
              stream(), static_cast<int>(args.n), static_cast<int>(args.classes),
-             static_cast<const T*>(args.logits), args.labels,
-             args.label_smoothing, args.scale, args.gradient_scale,
+             static_cast<const T*>(args.logits), args.labels, args.other_labels,
+             args.share, args.label_smoothing, args.scale, args.gradient_scale,
              static_cast<T*>(args.dlogits), args.result);
     });
   }

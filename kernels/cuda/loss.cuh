@@ -13,8 +13,9 @@ constexpr int kLossWarps = 32;  // of the one block
 template <typename T>
 __global__ void __launch_bounds__(kLossWarps * 32)
     softmax_cross_entropy(int n, int classes, const T* logits,
-                          const int* labels, float smoothing, float scale,
-                          const float* gradient_scale, T* dlogits,
+                          const int* labels, const int* other_labels,
+                          const float* share_of_label, float smoothing,
+                          float scale, const float* gradient_scale, T* dlogits,
                           CrossEntropyResult* result) {
   SHARED(double, losses, [kLossWarps]);
   SHARED(int, rights, [kLossWarps]);
@@ -23,13 +24,15 @@ __global__ void __launch_bounds__(kLossWarps * 32)
   const float factor =
       scale * (gradient_scale == nullptr ? 1.0f : *gradient_scale);
   const float elsewhere = smoothing / static_cast<float>(classes);
+  const float share = other_labels == nullptr ? 1.0f : *share_of_label;
   double loss = 0;
   int right = 0, bad_label = n;
   for (int sample = warp; sample < n; sample += kLossWarps) {
     const T* row =
         logits + std::size_t{static_cast<unsigned>(sample)} * classes;
     const int label = labels[sample];
-    if (label < 0 || label >= classes) {
+    const int second = other_labels == nullptr ? label : other_labels[sample];
+    if (min(label, second) < 0 || max(label, second) >= classes) {
       bad_label = min(bad_label, sample);
       loss += static_cast<double>(NAN);
       continue;
@@ -65,12 +68,15 @@ __global__ void __launch_bounds__(kLossWarps * 32)
           dlogits + std::size_t{static_cast<unsigned>(sample)} * classes;
       for (int k = lane; k < classes; k += 32) {
         const float softmax = expf(to_float(row[k]) - largest) / exponentials;
-        const float target = elsewhere + (k == label ? 1 - smoothing : 0.0f);
+        const float hot =
+            (k == label ? share : 0.0f) + (k == second ? 1 - share : 0.0f);
+        const float target = elsewhere + (1 - smoothing) * hot;
         gradient[k] = from_float<T>((softmax - target) * factor);
       }
     }
     const float expected =
-        (1 - smoothing) * (to_float(row[label]) - largest) +
+        (1 - smoothing) * (share * (to_float(row[label]) - largest) +
+                           (1 - share) * (to_float(row[second]) - largest)) +
         elsewhere * (sum - static_cast<float>(classes) * largest);
     loss += static_cast<double>(logf(exponentials) - expected);
     right += place == label;

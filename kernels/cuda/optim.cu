@@ -28,6 +28,13 @@ class Optim final : public OptimKernels {
            dim3(kLarsThreads), 0, stream(), args);
   }
 
+  void ema(const EmaArgs& args) override {
+    if (args.count == 0) return;
+    constexpr unsigned kThreads = 256;
+    launch(moving_average, dim3(blocks_for(args.count, kThreads)),
+           dim3(kThreads), 0, stream(), args);
+  }
+
   void hash(const HashArgs& args) override {
     launch(hash_ranges, dim3(static_cast<unsigned>(args.range_count)),
            dim3(kHashThreads), 0, stream(), args);

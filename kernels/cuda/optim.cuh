@@ -147,6 +147,15 @@ __global__ void __launch_bounds__(kLarsThreads) lars_ranges(LarsArgs args) {
   }
 }
 
+__global__ void moving_average(EmaArgs args) {
+  if (args.step != nullptr && args.step->skip != 0) return;
+  const float rate = 1 - args.decay;
+  for (std::size_t i = global_thread(); i < args.count; i += global_threads()) {
+    args.average[i] =
+        fmaf(rate, args.values[i] - args.average[i], args.average[i]);
+  }
+}
+
 constexpr int kHashThreads = 256;
 
 // A block for each range.

@@ -36,6 +36,7 @@ enum class RandomPurpose : std::uint32_t {
   kSampleOrder = 2,
   kAugmentation = 3,
   kSyntheticData = 4,
+  kMixup = 5,
 };
 
 // A stream of draws for one (seed, purpose, epoch or group, index).

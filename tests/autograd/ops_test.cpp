@@ -314,6 +314,47 @@ TEST_CASE("cross_entropy agrees with the float64 reference") {
   CHECK(result.worst() < kTolerance);
 }
 
+TEST_CASE("cross_entropy of two labels is the mean of both, by their shares") {
+  const float share = GENERATE(0.0f, 0.3f, 1.0f);
+  const float smoothing = GENERATE(0.0f, 0.1f);
+  const std::vector<std::int32_t> labels{3, 0, 6}, others{3, 5, 1};
+  const auto tensor_of = [](const std::vector<std::int32_t>& values) {
+    Tensor tensor({3}, Dtype::kI32);
+    std::copy(values.begin(), values.end(), tensor.data<std::int32_t>());
+    return tensor;
+  };
+  Array logits = random_array({3, 7}, 1);
+  for (double& value : logits.values) value = static_cast<float>(value * 5);
+  const CrossEntropyOptions options{.other_labels = tensor_of(others),
+                                    .share = Tensor::of({}, {share}),
+                                    .label_smoothing = smoothing};
+  const auto result = gradcheck(
+      [&](const std::vector<Variable>& v) {
+        return cross_entropy(v[0], tensor_of(labels), options).loss;
+      },
+      [&](const std::vector<Array>& a) {
+        const auto loss_of = [&](const std::vector<std::int32_t>& wanted) {
+          return reference_cross_entropy(a[0], wanted,
+                                         static_cast<double>(smoothing), 3.0);
+        };
+        const auto part = static_cast<double>(share);
+        Array loss(std::vector<std::size_t>{});
+        loss.values = {part * loss_of(labels) + (1 - part) * loss_of(others)};
+        return loss;
+      },
+      {logits});
+  CHECK(result.worst() < kTolerance);
+  const Variable x(to_tensor(logits));
+  CHECK(cross_entropy(x, tensor_of(labels), options).read().correct ==
+        cross_entropy(x, tensor_of(labels)).read().correct);
+  CHECK_THROWS_WITH(
+      cross_entropy(x, tensor_of(labels),
+                    {.other_labels = tensor_of({0, 7, 0}),
+                     .share = Tensor::of({}, {share})})
+          .read(),
+      ContainsSubstring("sample 1 has label 0 and 7, expected 0 to 6"));
+}
+
 TEST_CASE("cross_entropy counts hits and survives huge logits") {
   Tensor labels({2}, Dtype::kI32);
   labels.data<std::int32_t>()[0] = 1;

@@ -87,6 +87,7 @@ TEST_CASE("an arena on the GPU keeps its parameters apart by zeros") {
 }
 
 TEST_CASE("a loader on the GPU gives the batches of the one on the CPU") {
+  const double mixup = GENERATE(0.0, 0.5);
   const ImageSet images = make_synthetic(10, 101).test;
   const DistributedSampler sampler({.count = images.count(),
                                     .global_batch = images.count() / 2 - 3,
@@ -104,6 +105,14 @@ TEST_CASE("a loader on the GPU gives the batches of the one on the CPU") {
                        labels.data<std::int32_t>() + labels.count(),
                        expected->labels.data<std::int32_t>()));
       CHECK(got->labels.shape() == expected->labels.shape());
+      CHECK(got->other_labels.defined() == (mixup > 0));
+      if (mixup > 0) {
+        CHECK(got->share.to_host().item() == expected->share.item());
+        CHECK(std::equal(expected->other_labels.data<std::int32_t>(),
+                         expected->other_labels.data<std::int32_t>() +
+                             expected->other_labels.count(),
+                         got->other_labels.to_host().data<std::int32_t>()));
+      }
       CHECK(got->global_count == expected->global_count);
       CHECK(got->step == expected->step);
       ++batches;
@@ -111,9 +120,12 @@ TEST_CASE("a loader on the GPU gives the batches of the one on the CPU") {
     CHECK_FALSE(gpu.next());
     return batches;
   };
-  const auto host = make_loader(images, sampler, {.augment = true, .seed = 9});
+  const Augmentation augment{.crop = true, .cutout = 8};
+  const auto host = make_loader(
+      images, sampler, {.augment = augment, .mixup = mixup, .seed = 9});
   const auto gpu = make_loader(
-      images, sampler, {.augment = true, .seed = 9, .device = Device::kCuda});
+      images, sampler,
+      {.augment = augment, .mixup = mixup, .seed = 9, .device = Device::kCuda});
   host->start(4);
   gpu->start(4);
   CHECK(check(*host, *gpu) == 3);

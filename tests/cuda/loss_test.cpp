@@ -14,6 +14,8 @@ struct Problem {
   double smoothing;
   std::vector<double> logits;
   std::vector<std::int32_t> labels;
+  std::vector<std::int32_t> others = {};  // empty: one label only
+  double share = 1;
 };
 
 struct Expected {
@@ -35,8 +37,12 @@ Expected expect(const Problem& p, double scale, double gradient_scale) {
       sum += std::exp(z[k] - *largest);
     for (std::size_t k = 0; k < p.classes; ++k) {
       const double softmax = std::exp(z[k] - *largest) / sum;
+      const auto other = static_cast<std::size_t>(
+          p.others.empty() ? p.labels[i] : p.others[i]);
       const double target =
-          p.smoothing / classes + (k == label ? 1 - p.smoothing : 0);
+          p.smoothing / classes +
+          (1 - p.smoothing) *
+              ((k == label ? p.share : 0) + (k == other ? 1 - p.share : 0));
       e.dlogits[i * p.classes + k] =
           (softmax - target) * scale * gradient_scale;
       e.loss -= target * (z[k] - *largest - std::log(sum)) * scale;
@@ -66,8 +72,16 @@ TEST_CASE("CUDA's cross-entropy agrees with its formula") {
           INFO(name_of(dtype) << " n " << n << " classes " << classes
                               << " smoothing " << smoothing);
           Problem p = problem(n, classes, dtype, smoothing);
+          const bool mixed = n > 1;
+          if (mixed) {
+            p.share = 0.375;
+            for (std::size_t i = 0; i < n; ++i) {
+              p.others.push_back(static_cast<std::int32_t>(i * 5 % classes));
+            }
+          }
           const AnyArray logits(p.logits, dtype);
-          const DeviceArray<std::int32_t> labels(p.labels);
+          const DeviceArray<std::int32_t> labels(p.labels), others(p.others);
+          const DeviceArray<float> share(std::vector<float>{0.375f});
           const DeviceArray<float> gradient_scale(std::vector<float>{8.0f});
           const double scale = 1.0 / static_cast<double>(2 * n);
           const Expected wanted = expect(p, scale, 8);
@@ -80,6 +94,8 @@ TEST_CASE("CUDA's cross-entropy agrees with its formula") {
                  .dtype = dtype,
                  .logits = logits.data(),
                  .labels = labels.data(),
+                 .other_labels = mixed ? others.data() : nullptr,
+                 .share = mixed ? share.data() : nullptr,
                  .label_smoothing = static_cast<float>(smoothing),
                  .scale = static_cast<float>(scale),
                  .gradient_scale = gradient_scale.data(),

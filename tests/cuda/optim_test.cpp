@@ -196,3 +196,33 @@ TEST_CASE("CUDA's LARS is near to that of the CPU, in one order") {
     });
   }
 }
+
+TEST_CASE("CUDA's moving average agrees with its formula, unless skipped") {
+  for (const std::size_t count : {1, 255, 2049}) {
+    std::vector<double> values = random_values(count, 9);
+    const AnyArray there(values, Dtype::kF32);
+    for (const std::uint32_t skip : {0, 1}) {
+      const DeviceArray<SgdStep> step(
+          std::vector<SgdStep>{{.lr = 1, .skip = skip}});
+      in_all_orders([&] {
+        std::vector<double> wanted = random_values(count, 10);
+        const AnyArray average(wanted, Dtype::kF32);
+        for (const SgdStep* told :
+             {step.data(), static_cast<SgdStep*>(nullptr)}) {
+          cuda::make_optim()->ema(
+              {.count = count,
+               .values = static_cast<const float*>(there.data()),
+               .average = static_cast<float*>(average.data()),
+               .decay = 0.75f,
+               .step = told});
+          if (told != nullptr && skip == 1) continue;
+          for (std::size_t i = 0; i < count; ++i) {
+            wanted[i] = 0.75 * wanted[i] + 0.25 * values[i];
+          }
+        }
+        CHECK(largest_error(average.values(), wanted) < 3e-7);
+        return Bits{average.raw()};
+      });
+    }
+  }
+}

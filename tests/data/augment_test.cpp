@@ -1,7 +1,9 @@
 #include "kernels/augment.h"
 
+#include <set>
 #include <vector>
 
+#include "kernels/runtime/check.h"
 #include "kernels/runtime/philox.h"
 #include "support/catch.h"
 
@@ -27,7 +29,11 @@ std::vector<double> reference(const AugmentParams& params,
                               from_column >= 0 && from_column < width;
           const int at = (c * height + from_row) * width + from_column;
           const double pixel = inside ? picture.pixels[at] : 0;
-          y.push_back((pixel / 255 - params.mean[c]) / params.std[c]);
+          const Crop& crop = picture.crop;
+          const bool cut =
+              row - crop.cut_y >= 0 && row - crop.cut_y < crop.cut &&
+              column - crop.cut_x >= 0 && column - crop.cut_x < crop.cut;
+          y.push_back(cut ? 0 : (pixel / 255 - params.mean[c]) / params.std[c]);
         }
       }
     }
@@ -78,6 +84,46 @@ TEST_CASE("Augmentation equals the pixel by pixel reference") {
     }
     check_equal(params, pictures);
   }
+  std::vector<PictureCrop> cut;
+  for (int at = -6; at <= 33; ++at) {
+    for (const int side : {1, 4, 50}) {
+      const Crop crop{.dy = at % 4,
+                      .dx = at % 3,
+                      .flip = at % 2 == 0,
+                      .cut = side,
+                      .cut_y = at,
+                      .cut_x = 30 - at};
+      cut.push_back({second, crop});
+    }
+  }
+  check_equal(params, cut);
   check_equal(params, {PictureCrop{second}});
   check_equal(params, {});
+}
+
+TEST_CASE(
+    "A cutout is a square around any pixel, and leaves the crop as it was") {
+  constexpr std::int32_t kSide = 16, kSize = 32;
+  std::int32_t first = kSize, last = 0;
+  std::set<std::pair<std::int32_t, std::int32_t>> places;
+  for (std::uint32_t index = 0; index < 2000; ++index) {
+    const PictureKey key{7, 2, index};
+    const Crop whole = draw_crop({.crop = true}, key, kSize, kSize);
+    const Crop crop =
+        draw_crop({.crop = true, .cutout = kSide}, key, kSize, kSize);
+    RINGLET_CHECK(whole.cut == 0 && crop.cut == kSide && crop.dy == whole.dy &&
+                      crop.dx == whole.dx && crop.flip == whole.flip,
+                  "picture {}", index);
+    const Crop alone = draw_crop({.cutout = kSide}, key, kSize, kSize);
+    RINGLET_CHECK(alone.dy == 0 && alone.dx == 0 && !alone.flip &&
+                      alone.cut_y == crop.cut_y && alone.cut_x == crop.cut_x,
+                  "picture {}", index);
+    first = std::min({first, crop.cut_y, crop.cut_x});
+    last = std::max({last, crop.cut_y, crop.cut_x});
+    places.insert({crop.cut_y, crop.cut_x});
+  }
+  // Centres are all over the picture, in both directions independently.
+  CHECK(first == -kSide / 2);
+  CHECK(last == kSize - 1 - kSide / 2);
+  CHECK(places.size() > 800);
 }

@@ -87,14 +87,17 @@ void network(Dtype dtype) {
 
 void augmentation(Dtype dtype) {
   const ImageSet images = make_synthetic().train;
-  const auto loader = make_loader(
-      images,
-      DistributedSampler({.count = images.count(),
-                          .global_batch = 8,
-                          .seed = 5,
-                          .rank = 0,
-                          .world_size = 1}),
-      {.augment = true, .seed = 5, .device = Device::kCuda, .dtype = dtype});
+  const auto loader = make_loader(images,
+                                  DistributedSampler({.count = images.count(),
+                                                      .global_batch = 8,
+                                                      .seed = 5,
+                                                      .rank = 0,
+                                                      .world_size = 1}),
+                                  {.augment = {.crop = true, .cutout = 8},
+                                   .mixup = 0.5,
+                                   .seed = 5,
+                                   .device = Device::kCuda,
+                                   .dtype = dtype});
   loader->start(3);
   print(fmt::format("augment.{}", name_of(dtype)), loader->next()->images);
 }

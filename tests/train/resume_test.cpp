@@ -25,6 +25,9 @@ TrainOptions small_options() {
   options.steps = 8;
   options.lr = 0.02;
   options.nesterov = true;
+  options.cutout = 8;
+  options.mixup = 0.4;
+  options.ema_decay = 0.8;
   options.workers = 2;
   options.checkpoint_epochs = 0;
   return options;
@@ -37,12 +40,14 @@ struct Outcome {
   bool finished = false;
 };
 
-std::vector<float> state_of(const Module& model, const SGD& optimizer) {
-  std::vector<float> state = optimizer.momentum().to_vector();
-  for (const auto& [name, tensor] : model.state()) {
-    if (tensor.dtype() != Dtype::kF32) continue;
-    const std::vector<float> values = tensor.to_vector();
-    state.insert(state.end(), values.begin(), values.end());
+std::vector<float> state_of(const Module& model, const Trainer& trainer) {
+  std::vector<float> state = trainer.optimizer().momentum().to_vector();
+  for (const auto& tensors : {model.state(), trainer.result()}) {
+    for (const auto& [name, tensor] : tensors) {
+      if (tensor.dtype() != Dtype::kF32) continue;
+      const std::vector<float> values = tensor.to_vector();
+      state.insert(state.end(), values.begin(), values.end());
+    }
   }
   return state;
 }
@@ -67,10 +72,11 @@ Outcome train(const TrainOptions& options, int ranks,
         make_plan(options, kPictures, static_cast<std::size_t>(ranks));
     Trainer trainer(options, plan, *model, data, communicator);
     if (from) {
-      restore(*from, *model, trainer.optimizer());
+      restore(*from, *model, trainer.optimizer(), trainer.average());
       trainer.resume(from->position);
     }
-    Checkpointer checkpointer(directory, options, *model, trainer.optimizer());
+    Checkpointer checkpointer(directory, options, *model, trainer.optimizer(),
+                              trainer.average());
     TrainRequests requests;
     TrainObserver observer;
     const bool first = communicator.rank() == 0;
@@ -97,7 +103,7 @@ Outcome train(const TrainOptions& options, int ranks,
     const bool finished = trainer.run(observer, requests);
     if (first) outcome.finished = finished;
     outcome.states[static_cast<std::size_t>(communicator.rank())] =
-        state_of(*model, trainer.optimizer());
+        state_of(*model, trainer);
   };
   spawn_ranks(ranks, body, {}, options.virtual_ranks > 0 ? "ordered" : "ring");
   return outcome;

@@ -26,6 +26,9 @@ TrainOptions small_options() {
   options.steps = 5;
   options.lr = 0.05;
   options.schedule = "constant";
+  options.mixup = 0.4;
+  options.cutout = 8;
+  options.ema_decay = 0.7;
   return options;
 }
 

@@ -14,6 +14,12 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
                 to_string(logits.data().shape()),
                 name_of(logits.data().device()), to_string(labels.shape()),
                 name_of(labels.device()));
+  const bool mixed = options.other_labels.defined();
+  RINGLET_CHECK(!mixed || (options.other_labels.shape() == labels.shape() &&
+                           options.share.count() == 1),
+                "cross_entropy of {} labels with {} others",
+                to_string(labels.shape()),
+                to_string(options.other_labels.shape()));
   const std::size_t n = size_at(logits.data(), 0);
   const std::size_t batch = options.global_batch ? options.global_batch : n;
   const Device device = labels.device();
@@ -29,6 +35,9 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
        .dtype = logits.data().dtype(),
        .logits = logits.data().raw(),
        .labels = labels.data<std::int32_t>(),
+       .other_labels =
+           mixed ? options.other_labels.data<std::int32_t>() : nullptr,
+       .share = mixed ? options.share.data() : nullptr,
        .label_smoothing = options.label_smoothing,
        .scale = 1.0f / static_cast<float>(batch),
        .gradient_scale = options.gradient_scale,
@@ -47,7 +56,8 @@ CrossEntropyOutput cross_entropy(const Variable& logits, const Tensor& labels,
         sink.share(dlogits);
         sink.deliver();
       });
-  return {loss, result, labels, size_at(logits.data(), 1)};
+  return {loss, result, labels, options.other_labels,
+          size_at(logits.data(), 1)};
 }
 
 CrossEntropyResult CrossEntropyOutput::read() const {
@@ -56,9 +66,15 @@ CrossEntropyResult CrossEntropyOutput::read() const {
               sizeof(values));
   if (values.bad_label >= 0) {
     const auto sample = static_cast<std::size_t>(values.bad_label);
+    const auto label_in = [&](const Tensor& tensor) {
+      return tensor.to_host().data<std::int32_t>()[sample];
+    };
     throw Error(fmt::format(
-        "cross_entropy: sample {} has label {}, expected 0 to {}", sample,
-        labels.to_host().data<std::int32_t>()[sample], classes - 1));
+        "cross_entropy: sample {} has label {}{}, expected 0 to {}", sample,
+        label_in(labels),
+        other_labels.defined() ? fmt::format(" and {}", label_in(other_labels))
+                               : "",
+        classes - 1));
   }
   return values;
 }
