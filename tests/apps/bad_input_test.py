@@ -46,6 +46,12 @@ class CommandTest(job.JobTest):
                 ("--lr nan", "--lr: 'nan', expected a number above 0"),
                 ("--momentum 1.5",
                  "--momentum: '1.5', expected a number from 0 to 1"),
+                ("--ema-decay 1",
+                 "--ema-decay: '1', expected a number from 0 to below 1"),
+                ("--mixup 0.01", "--mixup: '0.01', expected 0, or a number "
+                                 "from 0.05 to 1"),
+                ("--cutout 1025", "--cutout: '1025', expected a whole number "
+                                  "from 0 to 1024"),
                 ("--milestones 3,x",
                  "--milestones: 'x', expected a number, 0 or more"),
                 ("--bucket-mb 1e300", "--bucket-mb: '1e300', expected a number "

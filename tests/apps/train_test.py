@@ -46,6 +46,11 @@ class Run:
             folder / "model.safetensors")
         self.folder, self.output = folder, output
 
+    def kept(self, file):
+        """The tensors of its last checkpoint."""
+        return read_safetensors(
+            self.folder / "checkpoints" / f"step-{STEPS}" / file)[0]
+
     def losses(self):
         return [step["loss"] for step in self.steps]
 
@@ -211,6 +216,18 @@ class TrainTest(job.JobTest):
             self.assertEqual(help_of_all, self.run_job(*arguments))
             for line in help_of_all.splitlines():
                 self.assertTrue(len(line) <= 80 or "{" in line, line)
+
+    def test_an_average_of_the_weights_is_what_is_kept(self):
+        output = self.run_job(*OPTIONS, "--ema-decay", 0.5, "--mixup", 0.2,
+                              "--cutout", 16, "--checkpoint-steps", STEPS,
+                              "--out", "run", ranks=2)
+        run = Run(self.folder / "run", output)
+        self.assertEqual(run.kept("ema.safetensors"), run.weights)
+        trained = run.kept("model.safetensors")
+        self.assertEqual(trained.keys(), run.weights.keys())
+        for name, (dtype, _, values) in trained.items():
+            self.assertEqual(values == run.weights[name][2], dtype == "I64",
+                             name)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,27 @@ TEST_CASE("evaluation counts each picture once on any number of ranks") {
   }
 }
 
+TEST_CASE("what is evaluated is the average of the weights, not trained on") {
+  const Dataset data = make_synthetic(32, 21);
+  const int ranks = GENERATE(1, 2);
+  TrainOptions options = small_options();
+  const Run usual = train(options, data, ranks);
+  // So slow an average is what the model was at the start.
+  options.ema_decay = 0.9999999;
+  const Run averaged = train(options, data, ranks);
+  const auto model = make_resnet(options.model, {});
+  model->initialize(options.seed);
+  const auto alone = make_communicator("solo", {});
+  const double at_start = evaluate(*model, data.test, *alone).loss;
+  for (std::size_t i = 0; i < usual.steps.size(); ++i) {
+    CHECK(averaged.steps[i].loss == usual.steps[i].loss);
+  }
+  for (std::size_t i = 0; i < usual.epochs.size(); ++i) {
+    CHECK(averaged.epochs[i].validation->loss == Approx(at_start));
+    CHECK(usual.epochs[i].validation->loss != Approx(at_start));
+  }
+}
+
 TEST_CASE("a training that diverges ends with advice") {
   TrainOptions options = small_options();
   options.lr = 1e20;
