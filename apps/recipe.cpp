@@ -21,9 +21,16 @@ std::string trimmed(const std::string& text) {
   return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
 }
 
+// Of PREFIX/bin/ringlet that is PREFIX/share/ringlet/recipes.
+std::filesystem::path recipes_folder() {
+  std::error_code none;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", none);
+  return program.parent_path().parent_path() / "share/ringlet/recipes";
+}
+
 std::filesystem::path file_of(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  return std::filesystem::path(RINGLET_RECIPES) / (name + kSuffix);
+  return recipes_folder() / (name + kSuffix);
 }
 
 }  // namespace
@@ -32,7 +39,7 @@ std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   std::error_code none;  // where there is no such folder there are no names
   for (const auto& entry :
-       std::filesystem::directory_iterator(RINGLET_RECIPES, none)) {
+       std::filesystem::directory_iterator(recipes_folder(), none)) {
     if (entry.path().extension() == kSuffix) {
       names.push_back(entry.path().stem().string());
     }

@@ -73,13 +73,14 @@ class Check {
   explicit Check(bool over_mpi) : over_mpi_(over_mpi) {}
 
   // Expects `seconds` one way.
-  void latency(const char* what, const Shape& shape, double seconds) {
+  void latency(const char* what, const NetworkShape& shape, double seconds) {
     constexpr std::size_t kBytes = 8;
     print(what, seconds * 1e6, added(shape, kBytes, seconds) * 1e6, "us");
   }
 
   // Expects `bandwidth` bytes/s, of a message that lasts 20 ms.
-  void bandwidth(const char* what, const Shape& shape, double bandwidth) {
+  void bandwidth(const char* what, const NetworkShape& shape,
+                 double bandwidth) {
     constexpr double kLength = 0.02;
     const auto bytes = static_cast<std::size_t>(bandwidth * kLength);
     const double met =
@@ -88,14 +89,15 @@ class Check {
   }
 
  private:
-  double added(const Shape& shape, std::size_t bytes, double expected) {
+  double added(const NetworkShape& shape, std::size_t bytes, double expected) {
     const int rounds =
         std::max(kFewest, static_cast<int>(kSeconds / (2 * expected)));
     plain_ = one_way({}, bytes, rounds);
     return one_way(shape, bytes, rounds) - plain_;
   }
 
-  double one_way(const Shape& shape, std::size_t bytes, int rounds) const {
+  double one_way(const NetworkShape& shape, std::size_t bytes,
+                 int rounds) const {
     const Ping ping = [&](std::unique_ptr<Transport> inner) {
       const auto transport = make_shaped_transport(std::move(inner), shape);
       return ping_pong(*transport, bytes, rounds);
@@ -135,7 +137,7 @@ void run() {
   for (const double bandwidth : {1e6, 1e7, 1e8}) {
     check.bandwidth("bandwidth", {.bandwidth = bandwidth}, bandwidth);
   }
-  Shape::Link link{.a = 0, .b = 1, .latency = 2e-3, .bandwidth = 1e9};
+  NetworkShape::Link link{.a = 0, .b = 1, .latency = 2e-3, .bandwidth = 1e9};
   check.latency("slow link's latency",
                 {.latency = 1e-4, .bandwidth = 1e9, .slow_link = link}, 2e-3);
   link = {.a = 0, .b = 1, .latency = 0, .bandwidth = 5e6};

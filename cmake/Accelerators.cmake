@@ -37,6 +37,11 @@ if(NOT RINGLET_CUDA STREQUAL "OFF")
   if(NOT CUDAToolkit_ROOT AND DEFINED ENV{CUDA_HOME})
     set(CUDAToolkit_ROOT $ENV{CUDA_HOME})
   endif()
+  # CMake 3.25's module sets a property of this library's target, made or not;
+  # CUDA 13 has no such library.
+  if(NOT TARGET CUDA::nvToolsExt)
+    add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+  endif()
   find_package(CUDAToolkit QUIET)
   # Else a wheel that has nvcc; its libraries are put under the names by which
   # FindCUDAToolkit looks for them.

@@ -39,7 +39,7 @@ void sleep_for(Nanoseconds time) {
 // What a rank's requests share.
 class Shaper {
  public:
-  Shaper(const Transport& inner, const Shape& shape)
+  Shaper(const Transport& inner, const NetworkShape& shape)
       : inner_(inner),
         shape_(shape),
         last_arrivals_(static_cast<std::size_t>(inner.size())) {
@@ -82,7 +82,7 @@ class Shaper {
   }
 
   const Transport& inner_;
-  Shape shape_;
+  NetworkShape shape_;
   std::minstd_rand random_;
   std::uniform_real_distribution<double> unit_;
   Way way_out_, way_in_;
@@ -143,7 +143,7 @@ class ShapedRequest final : public Transport::Request {
 
 class ShapedTransport final : public Transport {
  public:
-  ShapedTransport(std::unique_ptr<Transport> inner, const Shape& shape)
+  ShapedTransport(std::unique_ptr<Transport> inner, const NetworkShape& shape)
       : inner_(std::move(inner)),
         shaper_(*inner_, shape),
         nap_(std::clamp(nanoseconds(shape.latency * kNapShare), kShortestNap,
@@ -210,7 +210,7 @@ class ShapedTransport final : public Transport {
   std::atomic<bool> urgent_ = true;
 };
 
-void check(const Shape& shape, int size) {
+void check(const NetworkShape& shape, int size) {
   check_time("latency", shape.latency);
   check_bandwidth("bandwidth", shape.bandwidth);
   check_time("jitter", shape.jitter);
@@ -223,7 +223,7 @@ void check(const Shape& shape, int size) {
 }  // namespace
 
 std::unique_ptr<Transport> make_shaped_transport(
-    std::unique_ptr<Transport> inner, const Shape& shape) {
+    std::unique_ptr<Transport> inner, const NetworkShape& shape) {
   check(shape, inner->size());
   return std::make_unique<ShapedTransport>(std::move(inner), shape);
 }

@@ -10,7 +10,7 @@
 namespace ringlet {
 
 // How a transport is slowed down. As it stands not at all.
-struct Shape {
+struct NetworkShape {
   // Both ways between two ranks, instead of the values of all the others.
   struct Link {
     int a = 0;
@@ -52,6 +52,6 @@ struct Shape {
 // end, and sleeps in between. Throws Error for a time outside 0 .. 1e9 seconds,
 // for less than 1 byte/s and for ranks that are none.
 std::unique_ptr<Transport> make_shaped_transport(
-    std::unique_ptr<Transport> inner, const Shape& shape);
+    std::unique_ptr<Transport> inner, const NetworkShape& shape);
 
 }  // namespace ringlet

@@ -37,7 +37,7 @@ class StoppedClock final : public ForwardingTransport {
 // Ranks on one thread, with one clock in nanoseconds.
 class ShapedRanks {
  public:
-  ShapedRanks(int size, const Shape& shape) : world_(size) {
+  ShapedRanks(int size, const NetworkShape& shape) : world_(size) {
     for (int rank = 0; rank < size; ++rank) {
       ranks_.push_back(make_shaped_transport(
           std::make_unique<StoppedClock>(world_.transport(rank), clock),
@@ -63,7 +63,7 @@ class ShapedRanks {
 };
 
 // A message of 1000 bytes lasts a microsecond.
-const Shape kShape = {.latency = 100e-6, .bandwidth = 1e9};
+const NetworkShape kShape = {.latency = 100e-6, .bandwidth = 1e9};
 
 TEST_CASE("a shaped message takes its length and its latency") {
   ShapedRanks ranks(2, kShape);
@@ -123,7 +123,7 @@ TEST_CASE("a send is done only when it is so underneath") {
 }
 
 TEST_CASE("only the slow link is slow, both ways") {
-  Shape shape = kShape;
+  NetworkShape shape = kShape;
   shape.slow_link = {.a = 0, .b = 2, .latency = 1, .bandwidth = 1e6};
   ShapedRanks ranks(3, shape);
   char from[1000] = {}, to[1000] = {};
@@ -206,7 +206,7 @@ TEST_CASE("every algorithm over a shaped transport conforms", "[slow]") {
 
 TEST_CASE("what is held back for an hour can be cancelled, what is done not") {
   ThreadWorld world(2);
-  const Shape shape = {.latency = 3600};
+  const NetworkShape shape = {.latency = 3600};
   const auto a = make_shaped_transport(world.transport(0), shape),
              b = make_shaped_transport(world.transport(1), shape);
   const auto send = a->isend(1, nullptr, 0);
@@ -222,7 +222,7 @@ TEST_CASE("what is held back for an hour can be cancelled, what is done not") {
 }
 
 TEST_CASE("a shape that cannot be is refused") {
-  const auto make = [](const Shape& shape) {
+  const auto make = [](const NetworkShape& shape) {
     make_shaped_transport(ThreadWorld(2).transport(0), shape);
   };
   CHECK_THROWS_WITH(make({.latency = -1}),
@@ -231,9 +231,9 @@ TEST_CASE("a shape that cannot be is refused") {
                     "bandwidth of 0.5 bytes/s, expected at least 1");
   CHECK_THROWS_WITH(make({.jitter = 2e9}),
                     "jitter of 2000000000 s, expected 0 to 1e9");
-  CHECK_THROWS_WITH(make({.slow_link = Shape::Link{.a = 0, .b = 2}}),
+  CHECK_THROWS_WITH(make({.slow_link = NetworkShape::Link{.a = 0, .b = 2}}),
                     "a link from rank 0 to 2, expected 0 to 1");
-  CHECK_THROWS_WITH(make({.slow_link = Shape::Link{.a = 0, .b = 1}}),
+  CHECK_THROWS_WITH(make({.slow_link = NetworkShape::Link{.a = 0, .b = 1}}),
                     "slow link's bandwidth of 0 bytes/s, expected at least 1");
 }
 
