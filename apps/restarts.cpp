@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
 #include <string_view>
 
 #include "apps/train_options.h"
@@ -190,9 +189,17 @@ bool Restarts::is_mended_by_restart(const JobEnd& end, bool all_hosts) const {
 
 // The most on which the batch can be had; throws an Error that says why there
 // is no such number.
-std::size_t Restarts::feasible_ranks(std::size_t most) const {
-  std::string reason = "there is no room for them";
-  for (std::size_t ranks = std::min(most, ranks_);
+std::size_t Restarts::feasible_ranks(const std::vector<Host>& hosts) const {
+  std::size_t room = 0;
+  for (const Host& host : hosts) room += static_cast<std::size_t>(host.slots);
+  const std::string expected =
+      fmt::format("expected at least --min-ranks {}", least_ranks_);
+  if (room < least_ranks_) {
+    throw Error(fmt::format("{}: there is room for {} on {}", expected, room,
+                            fmt::join(names_of(hosts), ", ")));
+  }
+  std::string reason;
+  for (std::size_t ranks = std::min(room, ranks_);
        ranks >= least_ranks_ && ranks > 0; --ranks) {
     try {
       global_batch(options_, ranks);
@@ -201,8 +208,7 @@ std::size_t Restarts::feasible_ranks(std::size_t most) const {
       reason = error.what();
     }
   }
-  throw Error(fmt::format("expected at least --min-ranks {}: {}", least_ranks_,
-                          reason));
+  throw Error(fmt::format("{}: {}", expected, reason));
 }
 
 // Of the newest checkpoint; nothing where none was ever finished.
@@ -261,13 +267,7 @@ std::optional<JobWords> Restarts::after(const JobEnd& end) {
   }
   std::optional<std::size_t> step;
   try {
-    if (!place.all_hosts) {
-      place.ranks = feasible_ranks(std::accumulate(
-          place.hosts.begin(), place.hosts.end(), std::size_t{0},
-          [](std::size_t sum, const Host& host) {
-            return sum + static_cast<std::size_t>(host.slots);
-          }));
-    }
+    if (!place.all_hosts) place.ranks = feasible_ranks(place.hosts);
     step = has_begun() ? step_to_go_on() : std::nullopt;
     if (has_begun() && !step) {  // or it would be taken for another run
       std::filesystem::remove(run_ / "config.json");

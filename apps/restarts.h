@@ -60,7 +60,7 @@ class Restarts {
 
   bool has_begun() const;
   bool is_mended_by_restart(const JobEnd& end, bool all_hosts) const;
-  std::size_t feasible_ranks(std::size_t most) const;
+  std::size_t feasible_ranks(const std::vector<Host>& hosts) const;
   std::optional<std::size_t> step_to_go_on() const;
   JobWords again(const Place& place, bool resume) const;
 
