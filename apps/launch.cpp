@@ -8,21 +8,27 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/restarts.h"
+#include "collectives/guard/watchdog.h"
 #include "kernels/runtime/check.h"
 
 // A thin front of mpirun. mpirun runs in a process group of its own, so that
 // Ctrl-C on the terminal reaches this program alone, which asks the ranks to
 // save and end (SIGUSR2, which mpirun passes on) where mpirun would kill them.
 // What the ranks say of an error comes last, after all that mpirun adds to it.
+// A training that ended badly is started again, if so asked (Restarts).
 
 namespace ringlet {
 namespace {
@@ -39,23 +45,46 @@ constexpr const char* kUsage =
     "checkpoint, and the status is then 0; a second one ends them at once.\n"
     "SIGUSR1 and SIGUSR2 are passed on to them.\n"
     "\n"
+    "Of a training (train), before --:\n"
+    "  --max-restarts K  where a rank is killed, crashes, hangs or its host "
+    "is\n"
+    "                    lost, go on from the newest checkpoint, K times at "
+    "most\n"
+    "  --min-ranks M     on no fewer ranks than M (1), where hosts of "
+    "--hostfile\n"
+    "                    (NAME slots=N in each line) do not answer any more\n"
+    "docs/multi-node.md says which ends are met with a restart.\n"
+    "\n"
     "Examples:\n"
     "  ringlet launch -np 2 -- train --model resnet20 --epochs 3\n"
-    "  ringlet launch -np 8 --hostfile hosts -- train --data /data/cifar10\n";
+    "  ringlet launch -np 8 --hostfile hosts -- train --data /data/cifar10\n"
+    "  ringlet launch -np 8 --hostfile hosts --max-restarts 3 -- train\n";
 
 constexpr int kNotFound = 127;    // as shells say it
 constexpr int kSignalBase = 128;  // likewise
 constexpr int kSecondsToEnd = 3;  // after the second signal
+// mpirun waits for ever for the daemon of a host that is gone without a word.
+constexpr int kSecondsAfterHang = 10;
+constexpr int kMillisecondsToLook = 500;
 constexpr int kColumnsUnknown = 80;
 constexpr std::string_view kOurs = "ringlet: ";
+constexpr std::string_view kHang = "ringlet: hang: ";
 constexpr std::string_view kForwarding = "mpirun: Forwarding signal";
 
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
+
 volatile std::sig_atomic_t signals = 0;
-pid_t mpirun = 0;
+volatile std::sig_atomic_t forced = 0;  // mpirun was ended
+volatile pid_t mpirun = 0;              // 0: none runs
 
 // The first asks, the second ends, and after the alarm there is no mercy.
 void pass_on(int signal) {
+  if (mpirun == 0) {
+    if (signal != SIGALRM && signal != SIGUSR1) signals = signals + 1;
+    return;
+  }
   if (signal == SIGALRM) {
+    forced = 1;
     ::kill(-mpirun, SIGKILL);
     return;
   }
@@ -116,36 +145,69 @@ std::string own_path() {
   return {path.data(), static_cast<std::size_t>(length)};
 }
 
-// mpirun OPTIONS ringlet COMMAND..., of: launch OPTIONS -- COMMAND...
-std::vector<std::string> command_line(int argc, char** argv) {
-  std::vector<std::string> words{"mpirun"};
-  bool command = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (!command && word == "--") {
-      command = true;
-      words.push_back(own_path());
-      if (i + 1 == argc) command = false;
+struct LaunchOptions {
+  JobWords job;
+  std::size_t max_restarts = 0;
+  std::optional<std::size_t> min_ranks;
+};
+
+// Of "--name N" or "--name=N"; moves on to the last word of it.
+std::optional<std::size_t> number_of(const std::string& name, int& i, int argc,
+                                     char** argv) {
+  const std::string word = argv[i];
+  if (word != name && !word.starts_with(name + "=")) return std::nullopt;
+  std::string text;
+  if (word != name) {
+    text = word.substr(name.size() + 1);
+  } else if (i + 1 < argc) {
+    text = argv[++i];
+  }
+  std::size_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [parsed, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || parsed != end || number < 1 ||
+      number > kLargestCount) {
+    throw Error(fmt::format("launch: {} '{}': expected a number from 1 to {}",
+                            name, text, kLargestCount));
+  }
+  return number;
+}
+
+LaunchOptions read_launch_options(int argc, char** argv) {
+  LaunchOptions launch;
+  int i = 1;
+  for (; i < argc && std::string_view(argv[i]) != "--"; ++i) {
+    if (const auto most = number_of("--max-restarts", i, argc, argv)) {
+      launch.max_restarts = *most;
+    } else if (const auto least = number_of("--min-ranks", i, argc, argv)) {
+      launch.min_ranks = least;
     } else {
-      words.push_back(word);
+      launch.job.options.emplace_back(argv[i]);
     }
   }
-  if (!command) {
+  if (i + 1 >= argc) {
     throw Error(
         "launch: expected '-- COMMAND' after the options of mpirun, as in "
         "ringlet launch -np 2 -- train; see ringlet launch --help");
   }
-  return words;
+  launch.job.command.assign(argv + i + 1, argv + argc);
+  if (launch.min_ranks && launch.max_restarts == 0) {
+    throw Error("launch: --min-ranks is for restarts: expected --max-restarts");
+  }
+  return launch;
 }
 
-[[noreturn]] void become_mpirun(const std::vector<std::string>& words,
-                                int errors) {
+[[noreturn]] void become_mpirun(const JobWords& job, int errors) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // should this program be killed
   ::dup2(errors, STDERR_FILENO);
   // Reading from the terminal would stop a process that is in the background.
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
+  Words words{"mpirun"};
+  words.insert(words.end(), job.options.begin(), job.options.end());
+  words.push_back(own_path());
+  words.insert(words.end(), job.command.begin(), job.command.end());
   std::vector<char*> arguments;
   for (const std::string& word : words) {
     arguments.push_back(const_cast<char*>(word.c_str()));
@@ -158,19 +220,26 @@ std::vector<std::string> command_line(int argc, char** argv) {
 }
 
 // Passes on what comes, line by line, but keeps our own lines for the end, and
-// what mpirun says of the signal that was sent to it for itself.
+// what mpirun says of the signal that was sent to it for itself. Who outlives
+// an mpirun that was ended may hold the other end of the pipe.
 std::string forward_errors(int from) {
   std::string ours, line;
   std::array<char, 4096> buffer{};
   const auto end_line = [&] {
     if (line.starts_with(kOurs)) {
       ours += line;
+      if (line.starts_with(kHang)) ::alarm(kSecondsAfterHang);
     } else if (!line.starts_with(kForwarding)) {
       std::fwrite(line.data(), 1, line.size(), stderr);
     }
     line.clear();
   };
+  pollfd ready{from, POLLIN, 0};
   for (;;) {
+    if (::poll(&ready, 1, kMillisecondsToLook) <= 0) {
+      if (forced != 0) break;
+      continue;
+    }
     const ssize_t length = ::read(from, buffer.data(), buffer.size());
     if (length < 0 && errno == EINTR) continue;
     if (length <= 0) break;
@@ -192,6 +261,48 @@ int status_of(pid_t child) {
                            : kSignalBase + WTERMSIG(status);
 }
 
+// Starts mpirun, and says whether: not after a signal that asks for the end.
+// None is to come between that question and the handler's knowing whom to tell.
+bool start_mpirun(const JobWords& job, int errors) {
+  sigset_t ours, before;
+  sigemptyset(&ours);
+  for (const int signal : kSignals) sigaddset(&ours, signal);
+  ::sigprocmask(SIG_BLOCK, &ours, &before);
+  const bool wanted = signals == 0;
+  if (wanted) {
+    const pid_t child = ::fork();
+    RINGLET_CHECK(child >= 0, "fork: {}", std::strerror(errno));
+    if (child == 0) {
+      ::sigprocmask(SIG_SETMASK, &before, nullptr);
+      become_mpirun(job, errors);
+    }
+    ::setpgid(child, child);  // whoever of the two comes first
+    mpirun = child;
+  }
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  return wanted;
+}
+
+// The job, from its start to its end.
+JobEnd run_job(const JobWords& job) {
+  std::array<int, 2> errors{};
+  RINGLET_CHECK(::pipe2(errors.data(), O_CLOEXEC) == 0, "pipe: {}",
+                std::strerror(errno));
+  forced = 0;
+  const bool started = start_mpirun(job, errors[1]);
+  ::close(errors[1]);
+  const std::string ours = forward_errors(errors[0]);
+  ::close(errors[0]);
+  if (!started) return {.status = kSignalBase + SIGTERM};
+  int status = status_of(mpirun);
+  mpirun = 0;
+  ::alarm(0);
+  fmt::print(stderr, "{}", ours);
+  std::fflush(stderr);
+  if (forced != 0 && signals == 0) status = kHangStatus;
+  return {.status = status, .said_why = !ours.empty()};
+}
+
 }  // namespace
 
 int launch_command(int argc, char** argv) {
@@ -200,25 +311,23 @@ int launch_command(int argc, char** argv) {
     fmt::print("{}", kUsage);
     return 0;
   }
-  const std::vector<std::string> words = command_line(argc, argv);
-  set_environment();
-  std::array<int, 2> errors{};
-  RINGLET_CHECK(::pipe2(errors.data(), O_CLOEXEC) == 0, "pipe: {}",
-                std::strerror(errno));
-  std::signal(SIGCHLD, SIG_DFL);  // or its status would be lost
-  mpirun = ::fork();
-  RINGLET_CHECK(mpirun >= 0, "fork: {}", std::strerror(errno));
-  if (mpirun == 0) become_mpirun(words, errors[1]);
-  ::setpgid(mpirun, mpirun);  // whoever of the two comes first
-  ::close(errors[1]);
-  for (const int signal :
-       {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM}) {
-    handle(signal);
+  const LaunchOptions launch = read_launch_options(argc, argv);
+  std::optional<Restarts> restarts;
+  if (launch.max_restarts > 0) {
+    restarts.emplace(launch.job, launch.max_restarts,
+                     launch.min_ranks.value_or(1));
   }
-  const std::string ours = forward_errors(errors[0]);
-  const int status = status_of(mpirun);
-  fmt::print(stderr, "{}", ours);
-  return status;
+  set_environment();
+  std::signal(SIGCHLD, SIG_DFL);  // or its status would be lost
+  for (const int signal : kSignals) handle(signal);
+  std::optional<JobWords> job = restarts ? restarts->job() : launch.job;
+  JobEnd end;
+  while (job) {
+    end = run_job(*job);
+    const bool over = !restarts || end.status == 0 || signals > 0;
+    job = over ? std::nullopt : restarts->after(end);
+  }
+  return end.status;
 }
 
 }  // namespace ringlet

@@ -21,13 +21,13 @@ std::string data_name(const std::string& data) {
   return data == "synthetic" ? data : "cifar10";
 }
 
+}  // namespace
+
 std::string default_folder(const TrainOptions& options) {
   const std::time_t now = std::time(nullptr);
   return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", options.model,
                      data_name(options.data), fmt::localtime(now));
 }
-
-}  // namespace
 
 Dataset load_data(const std::string& name) {
   if (name == "synthetic") return make_synthetic();

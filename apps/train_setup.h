@@ -15,6 +15,9 @@
 // What `ringlet train` makes of its options before the first step.
 namespace ringlet {
 
+// Where a run goes that is not told: runs/MODEL-DATA-TIME.
+std::string default_folder(const TrainOptions& options);
+
 // "synthetic", or a folder with CIFAR-10's files.
 Dataset load_data(const std::string& name);
 
