@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "apps/mpirun.h"
 #include "kernels/runtime/check.h"
 
 // A thin front of mpirun. mpirun runs in a process group of its own, so that
@@ -43,8 +45,7 @@ constexpr const char* kUsage =
     "  ringlet launch -np 2 -- train --model resnet20 --epochs 3\n"
     "  ringlet launch -np 8 --hostfile hosts -- train --data /data/cifar10\n";
 
-constexpr int kNotFound = 127;    // as shells say it
-constexpr int kSignalBase = 128;  // likewise
+constexpr int kSignalBase = 128;  // as shells say it
 constexpr int kSecondsToEnd = 3;  // after the second signal
 constexpr int kColumnsUnknown = 80;
 constexpr std::string_view kOurs = "ringlet: ";
@@ -88,16 +89,8 @@ void handle(int signal) {
                 std::strerror(errno));
 }
 
-// For Open MPI 4 and 5; what is set already stays. scripts/env says why.
 void set_environment() {
-  constexpr std::pair<const char*, const char*> kSettings[] = {
-      {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-      {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
-      {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
-      {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
-      {"OMPI_MCA_hwloc_base_binding_policy", "none"},
-      {"PRTE_MCA_hwloc_default_binding_policy", "none"}};
-  for (const auto& [name, value] : kSettings) setenv(name, value, 0);
+  set_mpirun_environment();
   // A rank cannot see whether mpirun writes to a terminal: Open MPI hands it
   // one of its own, whatever its own output is. So the width is passed on.
   if (!isatty(STDOUT_FILENO)) return;
@@ -108,34 +101,16 @@ void set_environment() {
   setenv("RINGLET_TERMINAL", std::to_string(columns).c_str(), 0);
 }
 
-std::string own_path() {
-  std::array<char, 4096> path{};
-  const ssize_t length =
-      ::readlink("/proc/self/exe", path.data(), path.size() - 1);
-  RINGLET_CHECK(length > 0, "/proc/self/exe: {}", std::strerror(errno));
-  return {path.data(), static_cast<std::size_t>(length)};
-}
-
 // mpirun OPTIONS ringlet COMMAND..., of: launch OPTIONS -- COMMAND...
 std::vector<std::string> command_line(int argc, char** argv) {
-  std::vector<std::string> words{"mpirun"};
-  bool command = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (!command && word == "--") {
-      command = true;
-      words.push_back(own_path());
-      if (i + 1 == argc) command = false;
-    } else {
-      words.push_back(word);
-    }
-  }
-  if (!command) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (words.end() - dashes < 2) {
     throw Error(
         "launch: expected '-- COMMAND' after the options of mpirun, as in "
         "ringlet launch -np 2 -- train; see ringlet launch --help");
   }
-  return words;
+  return mpirun_words({words.begin(), dashes}, {dashes + 1, words.end()});
 }
 
 [[noreturn]] void become_mpirun(const std::vector<std::string>& words,
@@ -146,15 +121,7 @@ std::vector<std::string> command_line(int argc, char** argv) {
   // Reading from the terminal would stop a process that is in the background.
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
-  std::vector<char*> arguments;
-  for (const std::string& word : words) {
-    arguments.push_back(const_cast<char*>(word.c_str()));
-  }
-  arguments.push_back(nullptr);
-  ::execvp(arguments[0], arguments.data());
-  fmt::print(stderr, "ringlet: cannot start mpirun: {}\n",
-             std::strerror(errno));
-  std::_Exit(kNotFound);
+  become(words);
 }
 
 // Passes on what comes, line by line, but keeps our own lines for the end, and

@@ -1,0 +1,211 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <regex>
+#include <sstream>
+#include <string_view>
+
+#include "apps/doctor_checks.h"
+
+// MPI, and what a job of ranks meets.
+
+namespace ringlet {
+namespace {
+
+// What a child said in one line: our own lines where there are any, else all
+// but the rules that mpirun draws.
+std::string message_of(const Child& child) {
+  constexpr std::size_t kLongest = 300;
+  std::istringstream lines(child.output);
+  std::string line, ours, all;
+  while (std::getline(lines, line)) {
+    if (line.starts_with("ringlet: ")) ours += line.substr(9) + " ";
+    const bool rule = line.find_first_not_of("- ") == std::string::npos;
+    if (!rule) all += line + " ";
+  }
+  std::string text = ours.empty() ? all : ours;
+  if (text.empty()) text = fmt::format("status {} ", child.status);
+  text.pop_back();
+  return text.size() > kLongest ? text.substr(0, kLongest) + "..." : text;
+}
+
+struct Version {
+  const char* kind;  // "" where it is none that we know
+  std::string number;
+};
+
+Version version_in(const std::string& text) {
+  const auto has = [&](const char* word) {
+    return text.find(word) != std::string::npos;
+  };
+  const bool mpich = has("MPICH") || has("HYDRA") || has("Intel");
+  const bool open_mpi = has("Open MPI") || has("OpenRTE");
+  std::smatch number;
+  std::regex_search(text, number, std::regex(R"(\d+\.\d+(\.\d+)?)"));
+  return {open_mpi ? "Open MPI" : mpich ? "MPICH" : "", number.str()};
+}
+
+}  // namespace
+
+Finding judge_mpi(const MpiFacts& facts) {
+  constexpr const char* kInstall =
+      "install the mpirun of the MPI that this program was built with, and "
+      "have it first in PATH (Debian: openmpi-bin)";
+  if (facts.version.timed_out) {
+    return error("mpirun", "`mpirun --version` does not come to an end",
+                 kInstall);
+  }
+  if (!facts.version.succeeded()) {
+    return error("mpirun", message_of(facts.version), kInstall);
+  }
+  const Version linked = version_in(facts.linked);
+  const Version found = version_in(facts.version.output);
+  const std::string detail = fmt::format("{} {} in PATH, {} linked", found.kind,
+                                         found.number, facts.linked);
+  if (std::string_view(linked.kind) != found.kind) {
+    return error(
+        "mpirun",
+        fmt::format("mpirun in PATH is {}'s, {} is linked: each rank "
+                    "would be a job of its own",
+                    *found.kind ? found.kind : "another MPI", facts.linked),
+        kInstall);
+  }
+  if (linked.number != found.number) return warn("mpirun", detail, kInstall);
+  return ok("mpirun", detail);
+}
+
+Finding judge_job(const JobFacts& facts) {
+  constexpr const char* kFix =
+      "make `mpirun -np 2 hostname` work; unset what `environment` names; see "
+      "cma, /dev/shm and network";
+  std::istringstream lines(facts.job.output);
+  std::string line;
+  std::vector<std::string> good, bad;
+  bool fine_without = true;  // what failed is not what training takes
+  while (std::getline(lines, line)) {
+    if (line.starts_with("ok ")) good.push_back(line.substr(3));
+    if (!line.starts_with("bad ")) continue;
+    bad.push_back(line.substr(4));
+    fine_without = fine_without && bad.back().starts_with("shared: ") &&
+                   bad.back().find("wrong") == std::string::npos;
+  }
+  const std::string start =
+      fmt::format("{} by mpirun", count(facts.ranks, "rank"));
+  if (facts.job.timed_out) {
+    return error(
+        "job",
+        fmt::format(
+            "{}: not done after {:.0f} s{}", start, facts.job.seconds,
+            good.empty() ? "" : fmt::format("; last was {}", good.back())),
+        kFix);
+  }
+  if (!bad.empty()) {
+    return {"job", fine_without ? State::kWarn : State::kError,
+            fmt::format("{}: {}", start, fmt::join(bad, "; ")), kFix};
+  }
+  if (!facts.job.succeeded() || good != facts.back_ends) {
+    return error("job", fmt::format("{}: {}", start, message_of(facts.job)),
+                 kFix);
+  }
+  return ok("job", fmt::format("{} all-reduce rightly in {:.1f} s: {}", start,
+                               facts.job.seconds, fmt::join(good, ", ")));
+}
+
+Finding judge_binding(const JobFacts& facts) {
+  std::istringstream lines(facts.job.output);
+  std::string line;
+  int least = 0;
+  while (std::getline(lines, line)) {
+    int cores = 0;
+    if (std::sscanf(line.c_str(), "cores %d", &cores) != 1) continue;
+    least = least == 0 ? cores : std::min(least, cores);
+  }
+  if (least == 0) {
+    return warn("binding", "not known, as no rank said it", "see job");
+  }
+  const std::string detail =
+      fmt::format("mpirun gives a rank {} for its {}",
+                  count(least, "processor"), count(facts.threads, "thread"));
+  if (least >= facts.threads) return ok("binding", detail);
+  return warn("binding", detail,
+              "unset what binds in the environment; mpirun --bind-to none");
+}
+
+Finding judge_network(const NetworkFacts& facts) {
+  if (facts.listen_error != 0) {
+    return error("network",
+                 fmt::format("cannot listen on 127.0.0.1: {}",
+                             std::strerror(facts.listen_error)),
+                 "ip link set lo up; in a container not --network=none");
+  }
+  if (!facts.resolves) {
+    return warn(
+        "network",
+        fmt::format("the name of this host, {}, has no address",
+                    facts.hostname),
+        fmt::format("add it to /etc/hosts: 127.0.1.1 {}", facts.hostname));
+  }
+  return ok(
+      "network",
+      fmt::format("listens on 127.0.0.1; to other hosts: {}",
+                  facts.interfaces.empty()
+                      ? "none"
+                      : fmt::format("{}", fmt::join(facts.interfaces, " "))));
+}
+
+Finding judge_disk(const DiskFacts& facts) {
+  // Three checkpoints, the best, and the one that is written: 190 MB each.
+  constexpr double kAll = 1000 * kMebibyte;
+  if (!facts.error.empty()) {
+    return error("disk", facts.error,
+                 "ringlet train --out, a folder on a disk with room that you "
+                 "may write to");
+  }
+  const auto free = static_cast<double>(facts.free);
+  const std::string detail =
+      fmt::format("{}: {:.0f} MiB free", facts.folder, free / kMebibyte);
+  if (free >= kAll) return ok("disk", detail + "; writes, fsyncs, renames");
+  return warn("disk", detail + "; the checkpoints of ResNet-50 take 1,000",
+              "make room, --out elsewhere, or fewer of them (--keep)");
+}
+
+Finding judge_gpu(const GpuFacts& facts) {
+  if (facts.why_none.empty()) {
+    const std::string detail = fmt::format(
+        "{}: {}, {}; MPI is never given a GPU's memory, so it need not be "
+        "CUDA-aware",
+        count(facts.count, "GPU"), facts.name,
+        facts.nccl.empty() ? "no NCCL" : facts.nccl);
+    if (facts.ranks > facts.count) {
+      return warn("gpu", detail + "; ranks that share one take turns",
+                  fmt::format("-np {}", facts.count));
+    }
+    if (facts.nccl.empty() && facts.ranks > 1) {
+      return warn("gpu", detail,
+                  "install NCCL and build again; --comm ring does without");
+    }
+    return ok("gpu", detail);
+  }
+  if (!facts.driver) return ok("gpu", "none, the CPU computes");
+  if (facts.visible && (facts.visible->empty() || *facts.visible == "-1")) {
+    return warn("gpu",
+                fmt::format("hidden by CUDA_VISIBLE_DEVICES='{}'; the CPU "
+                            "computes",
+                            *facts.visible),
+                "unset CUDA_VISIBLE_DEVICES");
+  }
+  return warn(
+      "gpu",
+      fmt::format("not used{}: {}; the CPU computes",
+                  facts.visible ? fmt::format(" (CUDA_VISIBLE_DEVICES='{}')",
+                                              *facts.visible)
+                                : "",
+                  facts.why_none),
+      "make nvidia-smi work, with a driver for CUDA 12.8 or newer, and "
+      "build where CMake finds the CUDA toolkit");
+}
+
+}  // namespace ringlet
