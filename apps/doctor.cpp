@@ -74,9 +74,9 @@ int count_of(const std::vector<Finding>& findings, State state) {
 
 void print_text(const Options& options, const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
-    fmt::print("{:<6}{:<14}{}\n", name_of(finding.state), finding.what,
+    fmt::print("{:<6}{:<15}{}\n", name_of(finding.state), finding.what,
                finding.detail);
-    if (!finding.fix.empty()) fmt::print("{:20}fix: {}\n", "", finding.fix);
+    if (!finding.fix.empty()) fmt::print("{:21}fix: {}\n", "", finding.fix);
   }
   fmt::print(
       "\n{}, {}. To train on {}, with training's options behind it:\n\n"

@@ -151,7 +151,7 @@ Finding judge_shared_memory(const MemoryFacts& facts) {
   }
   return warn(
       "shared memory",
-      fmt::format("{}: {}; --comm auto sends messages instead, which is slower",
+      fmt::format("{}: {}; --comm auto then sends messages, which is slower",
                   facts.make_error ? "no anonymous file of 1 MiB"
                                    : "no access to another process's files",
                   std::strerror(failed)),
@@ -185,13 +185,14 @@ Finding judge_dev_shm(const MemoryFacts& facts) {
   // Open MPI's segment is 4 MiB per rank, and its job has some more.
   constexpr double kPerRank = 8 * kMebibyte;
   const auto free = static_cast<double>(facts.dev_shm_free);
-  const std::string detail = fmt::format(
-      "{:.0f} MiB free in /dev/shm, where Open MPI's messages lie (our "
-      "gradients do not)",
-      free / kMebibyte);
+  const std::string detail =
+      fmt::format("{:.0f} MiB free, for Open MPI's messages", free / kMebibyte);
   if (free >= kPerRank * facts.ranks) return ok("/dev/shm", detail);
   return warn(
-      "/dev/shm", detail,
+      "/dev/shm",
+      detail +
+          ", which go by TCP where that is too little; our gradients do not "
+          "lie there",
       fmt::format("remove what is left there, or enlarge it: docker "
                   "run --shm-size={:.0f}m",
                   std::max(64.0, 2 * kPerRank * facts.ranks / kMebibyte)));

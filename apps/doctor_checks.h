@@ -79,9 +79,9 @@ Finding judge_job(const JobFacts& facts);
 Finding judge_binding(const JobFacts& facts);
 
 struct NetworkFacts {
-  int listen_error = 0;  // errno of listening on 127.0.0.1
   std::string hostname;
-  bool resolves = true;
+  std::string why_no_loopback = {};  // empty: one can connect to 127.0.0.1
+  std::string why_no_address = {};   // of this host's name; empty: it has one
   std::vector<std::string> interfaces = {};  // that are up, but for lo
 };
 Finding judge_network(const NetworkFacts& facts);

@@ -19,7 +19,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -141,18 +143,27 @@ void print_gpu() {
              why_no_nccl().empty() ? nccl_version() : "");
 }
 
-int try_to_listen() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (socket < 0) return errno;
+// Listens on 127.0.0.1 and connects to it, as mpirun and its ranks do.
+void try_loopback() {
+  const int listening = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int connecting = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const auto* any = reinterpret_cast<const sockaddr*>(&address);
-  const bool fine =
-      ::bind(socket, any, sizeof address) == 0 && ::listen(socket, 1) == 0;
-  const int error = fine ? 0 : errno;
-  ::close(socket);
-  return error;
+  auto* place = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof address;
+  const bool fine = ::bind(listening, place, size) == 0 &&
+                    ::listen(listening, 1) == 0 &&
+                    ::getsockname(listening, place, &size) == 0 &&
+                    ::connect(connecting, place, size) == 0;
+  if (!fine) throw Error(std::strerror(errno));
+}
+
+void try_to_resolve(const std::string& hostname) {
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(hostname.c_str(), nullptr, nullptr, &found);
+  if (error != 0) throw Error(gai_strerror(error));
+  freeaddrinfo(found);
 }
 
 std::vector<std::string> interfaces() {
@@ -241,18 +252,16 @@ MemoryFacts memory_facts(int ranks) {
 }
 
 NetworkFacts network_facts() {
-  NetworkFacts facts{.listen_error = try_to_listen(),
-                     .hostname = host_info().hostname,
-                     .interfaces = interfaces()};
-  facts.resolves = run_child(kSeconds, [&] {
-                     addrinfo* found = nullptr;
-                     if (getaddrinfo(facts.hostname.c_str(), nullptr, nullptr,
-                                     &found) != 0) {
-                       throw Error("no address");
-                     }
-                     freeaddrinfo(found);
-                   }).succeeded();
-  return facts;
+  const std::string hostname = host_info().hostname;
+  const auto why_not = [](const std::function<void()>& action) {
+    const Child child = run_child(kSeconds, action);
+    if (child.timed_out) return std::string("no answer");
+    return child.succeeded() ? "" : child.output;
+  };
+  return {.hostname = hostname,
+          .why_no_loopback = why_not(try_loopback),
+          .why_no_address = why_not([&] { try_to_resolve(hostname); }),
+          .interfaces = interfaces()};
 }
 
 DiskFacts disk_facts(const std::filesystem::path& folder) {

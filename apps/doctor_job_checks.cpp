@@ -15,18 +15,22 @@
 namespace ringlet {
 namespace {
 
-// What a child said in one line: our own lines where there are any, else all
-// but the rules that mpirun draws.
+// What a child said, in one line: our own lines where there are any, else
+// mpirun's, without its rules, and without its log where there is more.
 std::string message_of(const Child& child) {
-  constexpr std::size_t kLongest = 300;
+  constexpr std::size_t kLongest = 600;
   std::istringstream lines(child.output);
-  std::string line, ours, all;
+  std::string line, ours, theirs, log;
   while (std::getline(lines, line)) {
-    if (line.starts_with("ringlet: ")) ours += line.substr(9) + " ";
     const bool rule = line.find_first_not_of("- ") == std::string::npos;
-    if (!rule) all += line + " ";
+    if (rule) continue;
+    if (line.starts_with("ringlet: ")) {
+      ours += line.substr(9) + " ";
+    } else {
+      (line[0] == '[' ? log : theirs) += line + " ";
+    }
   }
-  std::string text = ours.empty() ? all : ours;
+  std::string text = !ours.empty() ? ours : !theirs.empty() ? theirs : log;
   if (text.empty()) text = fmt::format("status {} ", child.status);
   text.pop_back();
   return text.size() > kLongest ? text.substr(0, kLongest) + "..." : text;
@@ -79,8 +83,7 @@ Finding judge_mpi(const MpiFacts& facts) {
 
 Finding judge_job(const JobFacts& facts) {
   constexpr const char* kFix =
-      "make `mpirun -np 2 hostname` work; unset what `environment` names; see "
-      "cma, /dev/shm and network";
+      "mend what stands above; then see what `mpirun -np 2 hostname` says";
   std::istringstream lines(facts.job.output);
   std::string line;
   std::vector<std::string> good, bad;
@@ -135,22 +138,23 @@ Finding judge_binding(const JobFacts& facts) {
 }
 
 Finding judge_network(const NetworkFacts& facts) {
-  if (facts.listen_error != 0) {
+  if (!facts.why_no_loopback.empty()) {
     return error("network",
-                 fmt::format("cannot listen on 127.0.0.1: {}",
-                             std::strerror(facts.listen_error)),
-                 "ip link set lo up; in a container not --network=none");
+                 fmt::format("no connection to 127.0.0.1, which mpirun needs: "
+                             "{}",
+                             facts.why_no_loopback),
+                 "ip link set lo up, and let the firewall allow lo");
   }
-  if (!facts.resolves) {
+  if (!facts.why_no_address.empty()) {
     return warn(
         "network",
-        fmt::format("the name of this host, {}, has no address",
-                    facts.hostname),
+        fmt::format("the name of this host, {}, has no address: {}",
+                    facts.hostname, facts.why_no_address),
         fmt::format("add it to /etc/hosts: 127.0.1.1 {}", facts.hostname));
   }
   return ok(
       "network",
-      fmt::format("listens on 127.0.0.1; to other hosts: {}",
+      fmt::format("127.0.0.1 answers; to other hosts: {}",
                   facts.interfaces.empty()
                       ? "none"
                       : fmt::format("{}", fmt::join(facts.interfaces, " "))));
