@@ -54,16 +54,14 @@ std::vector<Finding> examine(const Options& options) {
   return findings;
 }
 
-std::vector<std::string> options_of_mpirun(const Options& options) {
-  return {"-np", std::to_string(options.ranks)};
-}
-
 std::string launch_line(const Options& options) {
-  return fmt::format("{} launch -np {} -- train", own_path(), options.ranks);
+  return shell_line({own_path(), "launch", "-np", std::to_string(options.ranks),
+                     "--", "train"});
 }
 
 std::string plain_line(const Options& options) {
-  return mpirun_line(mpirun_words(options_of_mpirun(options), {"train"}));
+  return mpirun_line(
+      mpirun_words({"-np", std::to_string(options.ranks)}, {"train"}));
 }
 
 int count_of(const std::vector<Finding>& findings, State state) {

@@ -58,15 +58,20 @@ std::vector<std::string> mpirun_words(const std::vector<std::string>& options,
   return words;
 }
 
+std::string shell_line(const std::vector<std::string>& words) {
+  std::string line;
+  for (const std::string& word : words) line += quoted(word) + " ";
+  line.pop_back();
+  return line;
+}
+
 std::string mpirun_line(const std::vector<std::string>& words) {
   std::string line;
   for (const auto& [name, value] : kSettings) {
     if (std::getenv(name) == nullptr)
       line += fmt::format("{}={} ", name, value);
   }
-  for (const std::string& word : words) line += quoted(word) + " ";
-  line.pop_back();
-  return line;
+  return line + shell_line(words);
 }
 
 void become(const std::vector<std::string>& words) {

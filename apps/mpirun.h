@@ -17,7 +17,10 @@ std::string own_path();
 std::vector<std::string> mpirun_words(const std::vector<std::string>& options,
                                       const std::vector<std::string>& command);
 
-// The words as a POSIX shell takes them, with what set_mpirun_environment()
+// The words as a POSIX shell takes them.
+std::string shell_line(const std::vector<std::string>& words);
+
+// The same, with what set_mpirun_environment()
 // would still have to set before them.
 std::string mpirun_line(const std::vector<std::string>& words);
 
