@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <regex>
 #include <sstream>
 #include <string_view>
 
@@ -41,15 +40,26 @@ struct Version {
   std::string number;
 };
 
+// The first that has a point: "4.1.4".
+std::string first_number(const std::string& text) {
+  constexpr const char* kDigits = "0123456789";
+  std::size_t begin = 0, end = 0;
+  while ((begin = text.find_first_of(kDigits, end)) != std::string::npos) {
+    end = text.find_first_not_of("0123456789.", begin);
+    const std::string number = text.substr(begin, end - begin);
+    if (number.find('.') != std::string::npos) return number;
+    if (end == std::string::npos) break;
+  }
+  return "";
+}
+
 Version version_in(const std::string& text) {
   const auto has = [&](const char* word) {
     return text.find(word) != std::string::npos;
   };
   const bool mpich = has("MPICH") || has("HYDRA") || has("Intel");
   const bool open_mpi = has("Open MPI") || has("OpenRTE");
-  std::smatch number;
-  std::regex_search(text, number, std::regex(R"(\d+\.\d+(\.\d+)?)"));
-  return {open_mpi ? "Open MPI" : mpich ? "MPICH" : "", number.str()};
+  return {open_mpi ? "Open MPI" : mpich ? "MPICH" : "", first_number(text)};
 }
 
 }  // namespace
