@@ -10,5 +10,6 @@ int verify_command(int argc, char** argv);
 int diff_command(int argc, char** argv);
 int explain_command(int argc, char** argv);
 int crash_command(int argc, char** argv);
+int doctor_command(int argc, char** argv);
 
 }  // namespace ringlet

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -20,6 +21,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/mpirun.h"
 #include "apps/restarts.h"
 #include "collectives/guard/watchdog.h"
 #include "kernels/runtime/check.h"
@@ -60,8 +62,7 @@ constexpr const char* kUsage =
     "  ringlet launch -np 8 --hostfile hosts -- train --data /data/cifar10\n"
     "  ringlet launch -np 8 --hostfile hosts --max-restarts 3 -- train\n";
 
-constexpr int kNotFound = 127;    // as shells say it
-constexpr int kSignalBase = 128;  // likewise
+constexpr int kSignalBase = 128;  // as shells say it
 constexpr int kSecondsToEnd = 3;  // after the second signal
 // mpirun waits for ever for the daemon of a host that is gone without a word.
 constexpr int kSecondsAfterHang = 10;
@@ -117,16 +118,8 @@ void handle(int signal) {
                 std::strerror(errno));
 }
 
-// For Open MPI 4 and 5; what is set already stays. scripts/env says why.
 void set_environment() {
-  constexpr std::pair<const char*, const char*> kSettings[] = {
-      {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-      {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
-      {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
-      {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
-      {"OMPI_MCA_hwloc_base_binding_policy", "none"},
-      {"PRTE_MCA_hwloc_default_binding_policy", "none"}};
-  for (const auto& [name, value] : kSettings) setenv(name, value, 0);
+  set_mpirun_environment();
   // A rank cannot see whether mpirun writes to a terminal: Open MPI hands it
   // one of its own, whatever its own output is. So the width is passed on.
   if (!isatty(STDOUT_FILENO)) return;
@@ -135,14 +128,6 @@ void set_environment() {
       ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   const int columns = known ? size.ws_col : kColumnsUnknown;
   setenv("RINGLET_TERMINAL", std::to_string(columns).c_str(), 0);
-}
-
-std::string own_path() {
-  std::array<char, 4096> path{};
-  const ssize_t length =
-      ::readlink("/proc/self/exe", path.data(), path.size() - 1);
-  RINGLET_CHECK(length > 0, "/proc/self/exe: {}", std::strerror(errno));
-  return {path.data(), static_cast<std::size_t>(length)};
 }
 
 struct LaunchOptions {
@@ -204,19 +189,7 @@ LaunchOptions read_launch_options(int argc, char** argv) {
   // Reading from the terminal would stop a process that is in the background.
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
-  Words words{"mpirun"};
-  words.insert(words.end(), job.options.begin(), job.options.end());
-  words.push_back(own_path());
-  words.insert(words.end(), job.command.begin(), job.command.end());
-  std::vector<char*> arguments;
-  for (const std::string& word : words) {
-    arguments.push_back(const_cast<char*>(word.c_str()));
-  }
-  arguments.push_back(nullptr);
-  ::execvp(arguments[0], arguments.data());
-  fmt::print(stderr, "ringlet: cannot start mpirun: {}\n",
-             std::strerror(errno));
-  std::_Exit(kNotFound);
+  become(mpirun_words(job.options, job.command));
 }
 
 // Passes on what comes, line by line, but keeps our own lines for the end, and

@@ -28,8 +28,9 @@ constexpr Command kCommands[] = {
      verify_command},
     {"diff", "says where two runs part: step, layer and rank", diff_command},
     {"explain", "draws an all-reduce algorithm, step by step", explain_command},
-    {"crash", "says where the ranks of a run were when it died",
-     crash_command}};
+    {"crash", "says where the ranks of a run were when it died", crash_command},
+    {"doctor", "says what on this machine is in the way, and how to mend it",
+     doctor_command}};
 
 void print_usage() {
   fmt::print("Usage: ringlet COMMAND [options]\n\n");

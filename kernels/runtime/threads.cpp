@@ -54,29 +54,52 @@ int allowed_core_count() {
 void set_kernel_threads(int count) { omp_set_num_threads(count); }
 int kernel_threads() { return omp_get_max_threads(); }
 
-void check_processor() {
+InstructionSet built_instruction_set() {
 #if defined(__AVX512F__)
-  constexpr const char* kLevel = "x86-64-v4 (AVX-512)";
-  const bool able =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512cd") &&
-      __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
+  return InstructionSet::kAvx512;
 #elif defined(__AVX2__)
-  constexpr const char* kLevel = "x86-64-v3 (AVX2)";
-  const bool able = __builtin_cpu_supports("avx2") &&
+  return InstructionSet::kAvx2;
+#else
+  return InstructionSet::kDefault;
+#endif
+}
+
+InstructionSet processor_instruction_set() {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") &&
                     __builtin_cpu_supports("fma") &&
                     __builtin_cpu_supports("bmi2");
-#else
-  constexpr const char* kLevel = "the compiler's default";
-  const bool able = true;
+  if (avx2 && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") &&
+      __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return InstructionSet::kAvx512;
+  }
+  if (avx2) return InstructionSet::kAvx2;
 #endif
-  if (able) return;
+  return InstructionSet::kDefault;
+}
+
+const char* name_of(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kAvx512:
+      return "x86-64-v4 (AVX-512)";
+    case InstructionSet::kAvx2:
+      return "x86-64-v3 (AVX2)";
+    case InstructionSet::kDefault:
+      return "the compiler's default";
+  }
+  return "unknown";
+}
+
+void check_processor() {
+  if (processor_instruction_set() >= built_instruction_set()) return;
   throw Error(
       fmt::format("this program was built for processors of the level {}, "
                   "which this one is not: build it here, or with cmake "
                   "-DRINGLET_MARCH=x86-64-v2",
-                  kLevel));
+                  name_of(built_instruction_set())));
 }
 
 }  // namespace ringlet
