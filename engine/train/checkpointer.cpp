@@ -55,6 +55,12 @@ void Checkpointer::save(const TrainPosition& position,
   for (const auto& file : {directory_.metrics(), directory_.hashes()}) {
     if (std::filesystem::exists(file)) sync_file(file);
   }
+  if (std::filesystem::exists(directory_.tensorboard())) {
+    for (const auto& file :
+         std::filesystem::directory_iterator(directory_.tensorboard())) {
+      sync_file(file.path());
+    }
+  }
   folder_.save({{kModelFile,
                  named_tensors(model_.state()),
                  {{"model", options_.model}, {"stem", options_.stem}}},
