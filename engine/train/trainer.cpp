@@ -220,12 +220,10 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   }
   loader.skip(count);
   const StepMark mark(communicator_, position_.steps_done + 1);
-  std::vector<cuda::StepRecord> records;
-  {
-    const Activity activity(communicator_, EventKind::kDevice,
-                            position_.steps_done + 1);
-    records = recorded_->run(position_, count);
-  }
+  const Activity activity(communicator_, EventKind::kDevice,
+                          position_.steps_done + 1);
+  const std::vector<cuda::StepRecord> records =
+      recorded_->run(position_, count);
   const std::size_t number = position_.steps_done + count;
   const auto hashes = hashes_.of_step(number, records.back().result.loss,
                                       records.back().gradient_norm, {});
