@@ -8,6 +8,7 @@ int train_command(int argc, char** argv);
 int launch_command(int argc, char** argv);
 int verify_command(int argc, char** argv);
 int diff_command(int argc, char** argv);
+int metrics_command(int argc, char** argv);
 int explain_command(int argc, char** argv);
 int crash_command(int argc, char** argv);
 int doctor_command(int argc, char** argv);

@@ -12,7 +12,8 @@ namespace {
 
 // Where a run was, not what it computed.
 bool matters(const std::string& option) {
-  for (const char* place : {"out", "resume", "trace", "log_every"}) {
+  for (const char* place :
+       {"out", "resume", "trace", "log_every", "tensorboard"}) {
     if (option == place) return false;
   }
   return true;

@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
     {"verify", "trains some steps of a run again, in one process, and compares",
      verify_command},
     {"diff", "says where two runs part: step, layer and rank", diff_command},
+    {"metrics", "prints the metrics of a run as CSV", metrics_command},
     {"explain", "draws an all-reduce algorithm, step by step", explain_command},
     {"crash", "says where the ranks of a run were when it died", crash_command},
     {"doctor", "says what on this machine is in the way, and how to mend it",

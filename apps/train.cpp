@@ -14,6 +14,7 @@
 #include "apps/train_ranks.h"
 #include "apps/train_setup.h"
 #include "apps/train_trace.h"
+#include "collectives/activity.h"
 #include "collectives/gpu/gpu_communicator.h"
 #include "collectives/guard/crash_card.h"
 #include "collectives/mpi_scope.h"
@@ -243,12 +244,13 @@ int train_command(int argc, char** argv) {
                                    .gpu = gpu_name(setup.compute)},
                                   host_info());
     setup.directory->write_convolutions(setup.convolutions);
-    log.emplace(*setup.directory, options, setup.plan, setup.columns,
-                std::cout);
+    const std::size_t steps_done = from ? from->position.steps_done : 0;
+    log.emplace(*setup.directory, options, setup.plan, steps_done,
+                setup.columns, std::cout);
     // What an earlier part of the run left has to be cut, in any case.
     if (options.hashes || std::filesystem::exists(setup.directory->hashes())) {
       hashes.emplace(setup.directory->hashes(), trainer.parameter_names(),
-                     from ? from->position.steps_done : 0);
+                     steps_done);
     }
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
                          *setup.model, trainer.optimizer(), trainer.average());
@@ -265,6 +267,8 @@ int train_command(int argc, char** argv) {
     observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
     observer.checkpoint = [&](const TrainPosition& position,
                               std::optional<double> accuracy) {
+      const Activity activity(*communicator, EventKind::kCheckpoint,
+                              position.steps_done);
       try {
         checkpointer->save(position, accuracy);
         not_saved.clear();

@@ -308,6 +308,9 @@ void add_output(CLI::App& app, TrainOptions& o) {
   app.add_option("--log-every", o.log_every,
                  "Steps between lines where there is no terminal")
       ->check(whole_number(1));
+  app.add_flag("--tensorboard", o.tensorboard,
+               "Write the metrics for TensorBoard too, to tensorboard/ in the "
+               "run's folder");
 }
 
 void add_trace(CLI::App& app, TrainOptions& o) {

@@ -39,10 +39,9 @@ class RankPicture {
     std::stable_sort(
         drawn_.begin(), drawn_.end(),
         [](const Drawn& a, const Drawn& b) { return a.begin < b.begin; });
-    lay_out(EventKind::kCall);
-    lay_out(EventKind::kSend);
-    lay_out(EventKind::kReceive);
-    lay_out(EventKind::kReduce);
+    for (std::size_t kind = 0; kind < kEventKinds; ++kind) {
+      lay_out(static_cast<EventKind>(kind));
+    }
   }
 
   const std::vector<Drawn>& drawn() const { return drawn_; }
@@ -57,12 +56,17 @@ class RankPicture {
       std::size_t lane = first;
       while (lane < lanes_.size() && lanes_[lane].end > drawn.begin) ++lane;
       if (lane == lanes_.size()) {
-        lanes_.push_back(
-            {fmt::format("{} {}", name_of(kind), lane - first + 1), 0});
+        lanes_.push_back({lane_name(kind, lane - first + 1), 0});
       }
       lanes_[lane].end = drawn.end;
       drawn.lane = lane;
     }
+  }
+
+  // A rank is at one thing at a time, but may have many messages in flight.
+  static std::string lane_name(EventKind kind, std::size_t number) {
+    return is_activity(kind) ? name_of(kind)
+                             : fmt::format("{} {}", name_of(kind), number);
   }
 
   std::vector<Drawn> drawn_;
@@ -158,17 +162,25 @@ class ChromeTrace {
         return fmt::format("receive {}.{} from {}", event.chunk, event.slice,
                            event.peer);
       case EventKind::kReduce:
+        return fmt::format("add {}.{}", event.chunk, event.slice);
+      default:
         break;
     }
-    return fmt::format("add {}.{}", event.chunk, event.slice);
+    return event.bucket == kNone
+               ? name_of(event.kind)
+               : fmt::format("{}, bucket {}", name_of(event.kind),
+                             event.bucket);
   }
 
   static std::string arguments(const Event& event) {
     std::string text =
-        fmt::format(R"("rank":{},"training_step":{},"bucket":{},"call":{},)"
-                    R"("collective":"{}","bytes":{})",
-                    event.rank, event.training_step, event.bucket, event.call,
-                    name_of(event.collective), event.bytes);
+        fmt::format(R"("rank":{},"training_step":{},"bucket":{})", event.rank,
+                    event.training_step, event.bucket);
+    if (is_activity(event.kind)) {
+      return text + fmt::format(R"(,"pass":{})", event.step);
+    }
+    text += fmt::format(R"(,"call":{},"collective":"{}","bytes":{})",
+                        event.call, name_of(event.collective), event.bytes);
     if (event.kind == EventKind::kCall) return text;
     return text + fmt::format(R"(,"phase":"{}","step":{},"chunk":{},)"
                               R"("slice":{},"peer":{})",

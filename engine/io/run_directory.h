@@ -64,6 +64,7 @@ class RunDirectory {
   std::filesystem::path hashes() const { return path_ / "hashes.bin"; }
   std::filesystem::path weights() const { return path_ / "model.safetensors"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path tensorboard() const { return path_ / "tensorboard"; }
 
   // Cuts what metrics.jsonl holds beyond its first `bytes`: what a run wrote
   // after the checkpoint from which it goes on. Ends at a whole line.

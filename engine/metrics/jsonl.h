@@ -1,14 +1,13 @@
 #pragma once
 
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
+
+#include "engine/metrics/log_file.h"
 
 namespace ringlet {
 
-// A file of JSON lines: one object per line, in the hands of the system after
-// each write(), so that a killed run loses no finished line.
+// A file of JSON lines: one object per line.
 class JsonLines {
  public:
   // Opens `path` to append to it; throws an Error that names it.
@@ -19,8 +18,7 @@ class JsonLines {
   void write(const nlohmann::ordered_json& object);
 
  private:
-  std::filesystem::path path_;
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  LogFile file_;
 };
 
 }  // namespace ringlet

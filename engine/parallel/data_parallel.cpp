@@ -9,6 +9,7 @@
 
 #include "collectives/gpu/gpu_communicator.h"
 #include "collectives/gpu/nccl_communicator.h"
+#include "collectives/recorder.h"
 #include "engine/parallel/agreement.h"
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
@@ -199,6 +200,9 @@ void DataParallel::launch_full_buckets() {
          missing_[in_flight_.size()] == 0) {
     const std::size_t number = in_flight_.size();
     const GradientBucket& bucket = buckets_[number];
+    if (Recorder* recorder = communicator_.recorder()) {
+      recorder->complete_bucket(static_cast<int>(number));
+    }
     in_flight_.push_back(reducer_.all_reduce_async(
         arena_.gradients() + bucket.begin, bucket.count, Dtype::kF32,
         ReduceOp::kSum, static_cast<int>(number)));

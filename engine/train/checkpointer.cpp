@@ -57,6 +57,12 @@ void Checkpointer::save(const TrainPosition& position,
   for (const auto& file : {directory_.metrics(), directory_.hashes()}) {
     if (std::filesystem::exists(file)) sync_file(file);
   }
+  if (std::filesystem::exists(directory_.tensorboard())) {
+    for (const auto& file :
+         std::filesystem::directory_iterator(directory_.tensorboard())) {
+      sync_file(file.path());
+    }
+  }
   const Metadata metadata{{"model", options_.model}, {"stem", options_.stem}};
   std::vector<CheckpointFile> files{
       {kModelFile, named_tensors(model_.state()), metadata},

@@ -3,12 +3,15 @@
 namespace ringlet {
 
 void MicroBatches::run(const Batch& batch, const float* gradient_scale,
-                       StepTimer& timer, const Done& done) const {
+                       StepPhases& phases, const Done& done) const {
   parallel_.start_step();
   buffers_.start_step();
   std::int64_t begin = 0;
   for (std::size_t shard = 0; shard < batch.shards.size(); ++shard) {
-    if (shard > 0) parallel_.next_shard();
+    if (shard > 0) {
+      phases.start(StepPhase::kForward, shard);
+      parallel_.next_shard();
+    }
     buffers_.start_shard(shard);
     const auto count = static_cast<std::int64_t>(batch.shards[shard]);
     if (count > 0) {
@@ -23,16 +26,17 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
            .label_smoothing = label_smoothing_,
            .global_batch = batch.global_count,
            .gradient_scale = gradient_scale});
-      timer.lap(StepPhase::kForward);
+      phases.start(StepPhase::kBackward, shard);
       backward(out.loss);
       done(shard, out);
     } else {
+      phases.start(StepPhase::kBackward, shard);
       parallel_.backward_nothing();
     }
     buffers_.end_shard(shard);
-    timer.lap(StepPhase::kBackward);
     begin += count;
   }
+  phases.start(StepPhase::kCommunication);
   parallel_.finalize();
   buffers_.finalize();
 }

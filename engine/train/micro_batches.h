@@ -4,10 +4,10 @@
 
 #include "engine/autograd/ops.h"
 #include "engine/data/data_loader.h"
-#include "engine/metrics/stopwatch.h"
 #include "engine/nn/module.h"
 #include "engine/parallel/data_parallel.h"
 #include "engine/parallel/step_buffers.h"
+#include "engine/train/step_phases.h"
 
 namespace ringlet {
 
@@ -29,8 +29,9 @@ class MicroBatches {
       std::function<void(std::size_t shard, const CrossEntropyOutput&)>;
 
   // Afterwards the gradients are the sums over the ranks. `gradient_scale`:
-  // CrossEntropyOptions::gradient_scale. Adds to the phases of `timer`.
-  void run(const Batch& batch, const float* gradient_scale, StepTimer& timer,
+  // CrossEntropyOptions::gradient_scale. `phases` is at kForward before, and at
+  // kCommunication after it.
+  void run(const Batch& batch, const float* gradient_scale, StepPhases& phases,
            const Done& done) const;
 
  private:

@@ -67,6 +67,7 @@ void each_option(O& o, Visit visit) {
   visit("keep", o.keep);
   visit("eval_every", o.eval_every);
   visit("log_every", o.log_every);
+  visit("tensorboard", o.tensorboard);
   visit("trace", o.trace);
   visit("trace_first", o.trace_first);
   visit("trace_last", o.trace_last);

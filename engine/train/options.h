@@ -70,6 +70,7 @@ struct TrainOptions {
   std::size_t keep = 3;               // checkpoints, beside the best
   std::size_t eval_every = 1;
   std::size_t log_every = 10;
+  bool tensorboard = false;
   std::string trace;  // file; "": nothing is recorded
   // The steps it holds, counted as in the metrics; 0: the third to the fifth
   // after the start.

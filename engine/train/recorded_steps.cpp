@@ -45,9 +45,9 @@ void RecordedSteps::one_step() const {
                  state);
   const Batch batch = parts_.loader.batch_at(&state->place, kWholeBatch);
   std::vector<CrossEntropyOutput> shards;
-  StepTimer unused;
+  StepPhases none;
   parts_.micro_batches.run(batch, scaled ? &state->loss_scale.value : nullptr,
-                           unused,
+                           none,
                            [&](std::size_t, const CrossEntropyOutput& out) {
                              shards.push_back(out);
                            });

@@ -20,19 +20,54 @@ nlohmann::ordered_json times_of(const StepTimer& timer) {
   return times;
 }
 
+std::vector<Scalar> scalars_of(const StepResult& result, double accuracy) {
+  const double seconds = result.time.total();
+  const auto images = static_cast<double>(result.images);
+  std::vector<Scalar> scalars{
+      {"train/loss", result.loss},
+      {"train/accuracy", accuracy},
+      {"train/lr", result.lr},
+      {"train/gradient_norm", result.gradient_norm},
+      {"train/images_per_second", images / seconds},
+      {"train/epoch", static_cast<double>(result.epoch)},
+      {"train/skipped", static_cast<double>(result.skipped_so_far)}};
+  const nlohmann::ordered_json times = times_of(result.time);
+  for (const auto& [phase, time] : times.items()) {
+    scalars.push_back({"seconds/" + phase, time.get<double>()});
+  }
+  return scalars;
+}
+
+std::vector<Scalar> scalars_of(const EpochResult& result) {
+  std::vector<Scalar> scalars{{"epoch/loss", result.train_loss},
+                              {"epoch/accuracy", result.train_accuracy},
+                              {"epoch/seconds", result.seconds}};
+  if (result.validation) {
+    scalars.push_back({"validation/loss", result.validation->loss});
+    scalars.push_back({"validation/accuracy", result.validation->accuracy});
+  }
+  return scalars;
+}
+
 }  // namespace
 
 RunLog::RunLog(const RunDirectory& directory, const TrainOptions& options,
-               const TrainPlan& plan, int columns, std::ostream& out)
+               const TrainPlan& plan, std::size_t steps_done, int columns,
+               std::ostream& out)
     : out_(out),
       metrics_(directory.metrics()),
       progress_(std::make_unique<Progress>(plan.total_steps, options.log_every,
                                            columns, out)),
-      directory_(directory) {}
+      directory_(directory) {
+  if (options.tensorboard) {
+    events_.emplace(directory.tensorboard(), steps_done + 1);
+  }
+}
 
 void RunLog::step(const StepResult& result) {
   const double seconds = result.time.total();
   const auto images = static_cast<double>(result.images);
+  const double accuracy = static_cast<double>(result.correct) / images;
   images_ += result.images;
   skipped_ = result.skipped_so_far;
   last_step_ = result.step;
@@ -46,6 +81,7 @@ void RunLog::step(const StepResult& result) {
                               {"step", result.step},
                               {"epoch", result.epoch},
                               {"loss", result.loss},
+                              {"accuracy", accuracy},
                               {"lr", result.lr},
                               {"gradient_norm", result.gradient_norm},
                               {"images", result.images},
@@ -53,6 +89,7 @@ void RunLog::step(const StepResult& result) {
                               {"time", times_of(result.time)}};
   if (result.skipped) line["skipped"] = true;
   metrics_.write(line);
+  if (events_) events_->write(result.step, scalars_of(result, accuracy));
 }
 
 void RunLog::epoch(const EpochResult& result) {
@@ -81,6 +118,7 @@ void RunLog::epoch(const EpochResult& result) {
                              {"cpu_seconds", usage.cpu_seconds}});
   }
   metrics_.write(line);
+  if (events_) events_->write(last_step_, scalars_of(result));
   progress_->message(text);
 }
 

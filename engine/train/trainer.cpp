@@ -189,13 +189,12 @@ std::vector<StepResult> Trainer::steps(BatchSource& loader,
     stop_asked_ = asked[1] > 0;
     return recorded_steps(dynamic_cast<DeviceLoader&>(loader), count);
   }
-  StepTimer timer;
+  const std::size_t number = position_.steps_done + 1;
+  StepPhases phases(communicator_, number);
   const std::optional<Batch> batch = loader.next();
-  RINGLET_CHECK(batch, "the epoch of step {} has no such step",
-                position_.steps_done + 1);
-  timer.lap(StepPhase::kData);
-  const StepMark mark(communicator_, position_.steps_done + 1);
-  return {step(*batch, timer, requests)};
+  RINGLET_CHECK(batch, "the epoch of step {} has no such step", number);
+  const StepMark mark(communicator_, number);
+  return {step(*batch, phases, requests)};
 }
 
 bool Trainer::records_steps() const {
@@ -216,6 +215,10 @@ std::size_t Trainer::recordable_steps() const {
   if (const std::size_t period = options_.checkpoint_steps; period > 0) {
     count = std::min(count, period - done % period);
   }
+  if (const Recorder* recorder = communicator_.recorder()) {
+    const auto next = static_cast<std::int64_t>(done + 1);
+    count = std::min(count, recorder->steps_at_once(next));
+  }
   return count;
 }
 
@@ -229,6 +232,8 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
   }
   loader.skip(count);
   const StepMark mark(communicator_, position_.steps_done + 1);
+  const Activity activity(communicator_, EventKind::kDevice,
+                          position_.steps_done + 1);
   const std::vector<cuda::StepRecord> records =
       recorded_->run(position_, count);
   const std::size_t number = position_.steps_done + count;
@@ -274,6 +279,8 @@ std::optional<double> Trainer::end_epoch(std::size_t epoch,
                      {}};
   const bool last = position_.steps_done == plan_.total_steps;
   if (last || epoch % options_.eval_every == 0) {
+    const Activity activity(communicator_, EventKind::kEvaluation,
+                            position_.steps_done);
     result.validation = validate(observer);
   }
   result.usage = usage_of_ranks(communicator_);
@@ -297,15 +304,16 @@ bool Trainer::checkpoint_is_due() const {
                options_.checkpoint_epochs * plan_.steps_per_epoch);
 }
 
-StepResult Trainer::step(const Batch& batch, StepTimer timer,
+StepResult Trainer::step(const Batch& batch, StepPhases& phases,
                          TrainRequests& requests) {
+  phases.start(StepPhase::kForward);
   const double lr = learning_rate(plan_.schedule, position_.steps_done);
-  std::vector<double> sums = run_shards(batch, timer);
+  std::vector<double> sums = run_shards(batch, phases);
   sums[kSave] = requests.save.exchange(false) ? 1 : 0;
   sums[kStop] = requests.stop ? 1 : 0;
   communicator_.all_reduce(sums.data(), sums.size(), Dtype::kF64,
                            ReduceOp::kSum);
-  timer.lap(StepPhase::kCommunication);
+  phases.start(StepPhase::kOptimizer);
   save_asked_ = sums[kSave] > 0;
   stop_asked_ = sums[kStop] > 0;
   std::vector<StepHashes::Shard> shards;
@@ -326,25 +334,24 @@ StepResult Trainer::step(const Batch& batch, StepTimer timer,
   }
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
   if (!finite) buffers_.undo();
-  timer.lap(StepPhase::kOptimizer);
   has_run_whole_batch_ |= batch.global_count == plan_.global_batch;
   const StepSums of_all{loss, static_cast<std::size_t>(sums[kCorrect]),
                         batch.global_count, norm};
   const std::size_t number = position_.steps_done + 1;
   const auto hashes = hashes_.of_step(number, loss, norm, shards);
   hashes_.check_weights(number);
-  timer.lap(StepPhase::kOptimizer);
-  StepResult result = settle(of_all, finite, timer);
+  StepResult result = settle(of_all, finite, phases.end());
   result.hashes = hashes;
   return result;
 }
 
-std::vector<double> Trainer::run_shards(const Batch& batch, StepTimer& timer) {
+std::vector<double> Trainer::run_shards(const Batch& batch,
+                                        StepPhases& phases) {
   const auto ranks = static_cast<std::size_t>(communicator_.size());
   const auto first =
       static_cast<std::size_t>(communicator_.rank()) * plan_.shards;
   std::vector<double> sums(kShards + kOfShard * ranks * plan_.shards);
-  micro_batches_.run(batch, set_gradient_scale(), timer,
+  micro_batches_.run(batch, set_gradient_scale(), phases,
                      [&](std::size_t shard, const CrossEntropyOutput& out) {
                        const CrossEntropyResult result = out.read();
                        double* here =

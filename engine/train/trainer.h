@@ -19,6 +19,7 @@
 #include "engine/train/position.h"
 #include "engine/train/recorded_steps.h"
 #include "engine/train/run_hashes.h"
+#include "engine/train/step_phases.h"
 
 namespace ringlet {
 
@@ -127,7 +128,7 @@ class Trainer {
   // What a rank says of a step, so that the sum over the ranks says it of all:
   // right answers, requests to save and to stop, and then for each shard of
   // each rank its loss and the hash of its gradients.
-  std::vector<double> run_shards(const Batch& batch, StepTimer& timer);
+  std::vector<double> run_shards(const Batch& batch, StepPhases& phases);
 
   // False where it was stopped before its end.
   bool run_epoch(BatchSource& loader, const TrainObserver& observer,
@@ -144,7 +145,8 @@ class Trainer {
                                   const TrainObserver& observer);
   bool checkpoint_is_due() const;
 
-  StepResult step(const Batch& batch, StepTimer timer, TrainRequests& requests);
+  StepResult step(const Batch& batch, StepPhases& phases,
+                  TrainRequests& requests);
   StepResult settle(const StepSums& sums, bool finite, const StepTimer& timer);
   void count(const StepResult& result);
   // Where cross_entropy finds it; null where it is 1.

@@ -9,6 +9,7 @@
 #include "kernels/cuda/conv_choices.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/precision.h"
+#include "kernels/cuda/ranges.h"
 #include "kernels/cuda/stream_event.h"
 #include "kernels/cuda/stream_timer.h"
 #include "kernels/reduce.h"
@@ -143,6 +144,8 @@ class CudaLibrary final : public Library {
   std::unique_ptr<Timer> make_timer() override {
     return std::make_unique<StreamTimer>();
   }
+  void begin_range(const char* name) override { push_range(name); }
+  void end_range() override { pop_range(); }
   std::unique_ptr<Stream> make_stream() override {
     return std::make_unique<PriorityStream>();
   }

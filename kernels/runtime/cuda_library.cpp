@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <atomic>
+
 #include "kernels/runtime/error.h"
 #include "kernels/runtime/plugin.h"
 
@@ -31,6 +33,8 @@ Plugin load() {
   return load_plugin(file.c_str(), "ringlet_cuda_library");
 }
 
+std::atomic<Library*> in_use{nullptr};
+
 const Plugin& plugin() {
   static const Plugin result = load();
   return result;
@@ -39,9 +43,15 @@ const Plugin& plugin() {
 }  // namespace
 
 Library& library() {
-  if (plugin().table != nullptr) return *static_cast<Library*>(plugin().table);
-  throw Error("no GPU can be used: " + plugin().why_not);
+  if (plugin().table == nullptr) {
+    throw Error("no GPU can be used: " + plugin().why_not);
+  }
+  auto* table = static_cast<Library*>(plugin().table);
+  in_use = table;
+  return *table;
 }
+
+Library* library_in_use() { return in_use; }
 
 std::string why_none() {
   return plugin().table != nullptr ? library().why_none() : plugin().why_not;

@@ -118,6 +118,11 @@ class Library {
   virtual std::unique_ptr<Event> make_event() = 0;
   virtual std::unique_ptr<Timer> make_timer() = 0;
 
+  // What the calling thread is at, for NVIDIA's profilers (NVTX); nested.
+  // Nothing where the toolkit had no NVTX.
+  virtual void begin_range(const char* name) = 0;
+  virtual void end_range() = 0;
+
   virtual std::unique_ptr<Stream> make_stream() = 0;
   // Where the calling thread enqueues from now on, and where it did before;
   // null: its own stream. See OnStream.
@@ -164,6 +169,9 @@ class Library {
 
 // Throws an Error with the reason where there is none.
 Library& library();
+
+// Null where this process has not called library() yet; loads nothing.
+Library* library_in_use();
 
 // Why there is no library, or no GPU; empty where there are both.
 std::string why_none();

@@ -6,6 +6,7 @@ import json
 import job
 
 PARAMETERS = 272474  # of resnet20
+PHASES = ("data", "forward", "backward", "communication", "optimizer")
 OPTIONS = ["train", "--model", "resnet20", "--batch-size", 6, "--threads", 1,
            "--bucket-mb", 0.1]
 
@@ -64,7 +65,7 @@ class TraceTest(job.JobTest):
     def test_ranks_that_share_memory_send_nothing(self):
         document, events, _ = self.trace("--steps", 3, ranks=2)
         kinds = {e["cat"] for e in events if e["args"]["bucket"] >= 0}
-        self.assertEqual(kinds, {"call", "reduce"})
+        self.assertEqual(kinds, {"backward", "call", "reduce"})
         for rank in range(2):
             added = sum(e["args"]["bytes"] for e in events
                         if e["cat"] == "reduce" and e["pid"] == rank
@@ -74,9 +75,52 @@ class TraceTest(job.JobTest):
         for rank in document["otherData"]["ranks"]:
             self.assertIn("all-gather", rank["ledger"])
 
-    def test_a_rank_alone_has_calls_only(self):
+    def test_a_rank_alone_sends_nothing(self):
         _, events, _ = self.trace("--steps", 3)
-        self.assertEqual({e["cat"] for e in events}, {"call"})
+        self.assertEqual({e["cat"] for e in events},
+                         {*PHASES, "call", "evaluation"})
+
+    def test_what_ranks_are_at(self):
+        document, events, _ = self.trace("--steps", 4, "--accumulate", 2,
+                                         "--checkpoint-steps", 4, ranks=2)
+        lanes = {(e["pid"], e["args"]["name"]): e["tid"]
+                 for e in document["traceEvents"]
+                 if e["name"] == "thread_name"}
+        lines = (self.folder / "run" / "metrics.jsonl").read_text()
+        metrics = [json.loads(line) for line in lines.splitlines()]
+        for rank in range(2):
+            for phase in PHASES:
+                parts = [e for e in events if e["pid"] == rank
+                         and e["cat"] == phase]
+                self.assertEqual({e["tid"] for e in parts},
+                                 {lanes[rank, phase]})
+                passes = {0, 1} if "ward" in phase else {0}
+                self.assertEqual({e["args"]["pass"] for e in parts}, passes)
+                if rank > 0:
+                    continue
+                # What metrics.jsonl says, which is rank 0's.
+                for step in (3, 4):
+                    seconds = sum(e["dur"] for e in parts
+                                  if e["args"]["training_step"] == step) / 1e6
+                    self.assertAlmostEqual(
+                        seconds, metrics[step - 1]["time"][phase], delta=0.01)
+        # Each bucket is complete before it is summed.
+        for rank in range(2):
+            for call in events:
+                bucket = call["args"]["bucket"]
+                if call["cat"] != "call" or call["pid"] != rank or bucket < 0:
+                    continue
+                (ready,) = [e for e in events if e["cat"] == "backward"
+                            and e["pid"] == rank
+                            and e["args"]["bucket"] == bucket
+                            and e["args"]["training_step"] ==
+                            call["args"]["training_step"]]
+                self.assertEqual(ready["name"], f"backward, bucket {bucket}")
+                self.assertLessEqual(ready["ts"] + ready["dur"], call["ts"])
+        for kind, ranks in (("evaluation", [0, 1]), ("checkpoint", [0])):
+            self.assertEqual([(e["pid"], e["args"]["training_step"])
+                              for e in events if e["cat"] == kind],
+                             [(rank, 4) for rank in ranks])
 
     def test_a_run_that_goes_on(self):
         self.run_job(*OPTIONS, "--steps", 2, "--checkpoint-steps", 2,

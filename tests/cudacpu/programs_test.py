@@ -131,7 +131,39 @@ class Training(JobTest):
             self.assertAlmostEqual(ours, wanted, delta=2e-3 * wanted)
 
 
+    def test_a_profiler_and_a_trace_are_told_the_same(self):
+        if not self.nvtx_log:
+            self.skipTest("the CUDA toolkit has no NVTX here")
+        process = self.start_command(
+            self.train, "train", "--device", "cuda", "--model", "resnet20",
+            "--batch-size", 4, "--steps", 4, "--precision", "f32", "--out",
+            "run", "--checkpoint-steps", 4, "--trace", "t.json",
+            "--trace-steps", "1:4",
+            environment={"NVTX_INJECTION64_PATH": self.nvtx_log})
+        output, errors = process.communicate(timeout=240)
+        self.assertEqual((process.returncode, errors), (0, ""))
+        told = [line.split()[1:] for line in output.splitlines()
+                if line.startswith("nvtx ")]
+        # One after the other. The first step is the host's, the others are
+        # recorded ones.
+        self.assertEqual(told[1::2], [["end"]] * (len(told) // 2))
+        names = [name for begin, name in told[::2] if begin == "begin"]
+        self.assertEqual(
+            names, ["data", "forward", "backward", "communication",
+                    "optimizer", "device", "device", "device", "evaluation",
+                    "checkpoint"])
+        document = json.loads((self.folder / "t.json").read_text())
+        events = [(e["args"]["training_step"], e["name"])
+                  for e in sorted(document["traceEvents"],
+                                  key=lambda e: e.get("ts", 0))
+                  if e["ph"] == "X" and "pass" in e["args"]
+                  and e["args"]["bucket"] < 0]
+        steps = [1] * 5 + [2, 3, 4, 4, 4]
+        self.assertEqual(events, list(zip(steps, names)))
+
+
 if __name__ == "__main__":
     Training.train = sys.argv.pop()
+    Training.nvtx_log = sys.argv.pop(1)
     Programs.program = sys.argv.pop()
     unittest.main()

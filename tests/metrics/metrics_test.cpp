@@ -2,6 +2,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/metrics/event_file.h"
 #include "engine/metrics/jsonl.h"
 #include "engine/metrics/meter.h"
 #include "engine/metrics/stopwatch.h"
@@ -67,4 +68,26 @@ TEST_CASE("JSON lines name the file that cannot be written") {
                     "/dev/full: cannot write: No space left on device");
   CHECK_THROWS_WITH(JsonLines("/proc/none/metrics.jsonl"),
                     StartsWith("/proc/none/metrics.jsonl: cannot open"));
+}
+
+// Those of RFC 3720, B.4.
+TEST_CASE("A checksum of TensorBoard's files is CRC-32C") {
+  CHECK(crc32c("") == 0);
+  CHECK(crc32c("123456789") == 0xe3069283);
+  CHECK(crc32c(std::string(32, '\0')) == 0x8a9136aa);
+  CHECK(crc32c(std::string(32, '\xff')) == 0x62a8ab43);
+}
+
+TEST_CASE("Each start has an event file of its own, after the others") {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "tensorboard";
+  EventFile(path, 1).write(1, {{"train/loss", 2.5}});
+  const std::string first = read_file(path / "events.out.tfevents.0000000001");
+  EventFile(path, 2);
+  CHECK(read_file(path / "events.out.tfevents.0000000001") == first);
+  CHECK(read_file(path / "events.out.tfevents.0000000002").size() <
+        first.size());
+  CHECK(first.find("brain.Event:2") != std::string::npos);
+  CHECK_THROWS_WITH(EventFile("/proc/none/tensorboard", 1),
+                    StartsWith("/proc/none/tensorboard: cannot make"));
 }

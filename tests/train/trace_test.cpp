@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -24,12 +25,14 @@ struct Record {
   std::vector<GradientBucket> buckets;
 };
 
-std::vector<Record> train(const RecorderOptions& options) {
+std::vector<Record> train(const RecorderOptions& options,
+                          std::size_t passes = 1) {
   static const Dataset data = make_synthetic(16, 4);
   TrainOptions train;
   train.model = "resnet20";
   train.batch_size = 4;
   train.steps = kSteps;
+  train.accumulate = passes;
   train.bucket_mb = 0.1;
   std::vector<Record> records(kRanks);
   spawn_transports(kRanks, [&](std::unique_ptr<Transport> transport) {
@@ -72,6 +75,45 @@ TEST_CASE("a trace tells training steps and buckets apart") {
       CHECK(bytes[step].size() == record.buckets.size() + 1);
     }
     CHECK(bytes.size() == kSteps + 1);
+  }
+}
+
+TEST_CASE("what a rank is at follows one after the other, pass by pass") {
+  constexpr std::size_t kPasses = 2;
+  for (const Record& record : train({.last_step = 2}, kPasses)) {
+    std::map<std::int64_t, std::vector<EventKind>> kinds;
+    std::set<int> buckets;
+    std::set<std::size_t> passes;
+    std::int64_t free = 0;
+    for (const Event& event : record.events) {
+      if (!is_activity(event.kind)) continue;
+      CHECK(free <= event.begin);
+      CHECK(event.begin <= event.end);
+      free = event.end;
+      passes.insert(event.step);
+      buckets.insert(event.bucket);
+      if (event.bucket == kNone)
+        kinds[event.training_step].push_back(event.kind);
+      // Only the last pass completes gradients.
+      if (event.bucket != kNone) CHECK(event.kind == EventKind::kBackward);
+      if (event.bucket != kNone) CHECK(event.step == kPasses - 1);
+    }
+    const std::vector<EventKind> step = {
+        EventKind::kData,     EventKind::kForward,  EventKind::kBackward,
+        EventKind::kForward,  EventKind::kBackward, EventKind::kCommunication,
+        EventKind::kOptimizer};
+    CHECK((kinds[1] == step));
+    CHECK((kinds[2] == step));
+    CHECK(kinds.size() == 2);
+    CHECK(buckets.size() == record.buckets.size() + 1);
+    CHECK((passes == std::set<std::size_t>{0, 1}));
+  }
+  // The evaluation belongs to the last step, which it follows.
+  for (const Record& record : train({.first_step = kSteps})) {
+    CHECK(std::count_if(record.events.begin(), record.events.end(),
+                        [](const Event& event) {
+                          return event.kind == EventKind::kEvaluation;
+                        }) == 1);
   }
 }
 
