@@ -246,6 +246,11 @@ void add_machine(CLI::App& app, TrainOptions& o) {
   app.add_option("--bucket-mb", o.bucket_mb,
                  "MiB of gradients per all-reduce; the first takes 1 MiB")
       ->check(kMib);
+  app.add_option("--wire-dtype", o.wire_dtype,
+                 "What gradients are rounded to on their way between ranks, "
+                 "which add them in f32: f32, bf16 or f16; memory that the "
+                 "ranks of a host share keeps f32")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--check-weights", o.check_weights,
                  "Steps between comparisons of the ranks' weights, which must "
                  "be the same; 0: never")

@@ -31,9 +31,29 @@ std::string tree_algorithm(const TrainOptions& options, bool ranks,
   return launched.local_size == launched.size && !on_gpu ? "shared" : "ordered";
 }
 
+// Where nothing would be rounded, or not as it says.
+void check_wire(const TrainOptions& options) {
+  if (options.wire_dtype == "f32") return;
+  const std::string wire = "--wire-dtype " + options.wire_dtype;
+  if (options.virtual_ranks > 0) {
+    throw SharedError(fmt::format(
+        "{} with --virtual-ranks: expected f32, since the bits would depend "
+        "on the number of ranks",
+        wire));
+  }
+  for (const char* name : {"shared", "mpi", "nccl", "solo"}) {
+    if (options.comm != name) continue;
+    throw SharedError(fmt::format(
+        "{} with --comm {}: expected auto, hierarchical or an algorithm that "
+        "sends our messages, as ordered or ring",
+        wire, name));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
+  check_wire(options);
   std::string name = options.comm;
   const LaunchInfo launched = launch_info();
   if (name == "solo" && launched.size > 1) {

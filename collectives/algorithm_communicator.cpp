@@ -131,6 +131,9 @@ class AlgorithmCollectives final : public HostCollectives {
   }
 
   void all_reduce(const Collective& call, Means& means) {
+    if (call.wire != Dtype::kF32 && size() > 1) {
+      return narrow_all_reduce(call, means);
+    }
     copy(call.output, call.input, call.count, call);
     if (algorithm_ == kOrdered) {
       ordered_all_reduce(means.journal, call.output, call.count, call.dtype,
@@ -143,6 +146,29 @@ class AlgorithmCollectives final : public HostCollectives {
     divide_if_average(call.output, call.count, call);
   }
 
+  // All ranks, the owner of a sum too, widen the same 16 bits: so all end with
+  // the same.
+  void narrow_all_reduce(const Collective& call, Means& means) {
+    const bool average = call.op == ReduceOp::kAvg;
+    grow_copy(call.count * size_of(call.wire), means);
+    Collective narrowed = call;
+    narrowed.input = narrowed.output = means.copy.data();
+    narrowed.dtype = call.wire;
+    narrowed.wire = Dtype::kF32;
+    narrowed.op = ReduceOp::kSum;
+    narrow(narrowed.output, call.wire, static_cast<const float*>(call.input),
+           call.count, average ? 1.0f / static_cast<float>(size()) : 1.0f);
+    all_reduce(narrowed, means);
+    widen(static_cast<float*>(call.output), narrowed.output, call.wire,
+          call.count);
+  }
+
+  static void grow_copy(std::size_t bytes, Means& means) {
+    if (means.copy.bytes() >= bytes) return;
+    synchronize(means.device());  // with what still uses the former one
+    means.copy = Buffer::allocate(bytes, means.device());
+  }
+
   // The ring adds in place, so an input that must stay is copied first.
   void reduce_scatter(const Collective& call, Means& means) {
     const std::size_t bytes = call.count * size_of(call.dtype);
@@ -150,11 +176,7 @@ class AlgorithmCollectives final : public HostCollectives {
     const std::size_t own = static_cast<std::size_t>(rank()) * bytes;
     const auto* input = static_cast<const std::byte*>(call.input);
     const bool in_place = input + own == call.output;
-    if (!in_place && means.copy.bytes() < total * size_of(call.dtype)) {
-      synchronize(means.device());  // with what still uses the former one
-      means.copy =
-          Buffer::allocate(total * size_of(call.dtype), means.device());
-    }
+    if (!in_place) grow_copy(total * size_of(call.dtype), means);
     std::byte* data = in_place ? static_cast<std::byte*>(call.output) - own
                                : means.copy.data();
     copy(data, input, total, call);

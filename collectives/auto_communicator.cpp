@@ -129,7 +129,8 @@ class AutoCollectives final : public HostCollectives {
     std::size_t row = 0;  // from the least up: small calls notice the search
     while (row + 1 < rows_.size() && rows_[row + 1].from_bytes <= bytes) ++row;
     HostCollectives* chosen = rows_[row].back_end;
-    return chosen == mpi_.get() && call.overlapped ? *overlapped_ : *chosen;
+    const bool ours = call.overlapped || call.wire != Dtype::kF32;
+    return chosen == mpi_.get() && ours ? *overlapped_ : *chosen;
   }
 
   HostCollectives* back_end_of(const AlgorithmChoice& choice,

@@ -41,10 +41,32 @@ std::string describe(const Collective& call) {
     default:
       break;
   }
+  if (call.wire != Dtype::kF32) {
+    text += fmt::format(", {} on the wire", name_of(call.wire));
+  }
   if (call.device == Device::kCuda) text += ", on a GPU";
   if (call.tag >= 0) text += fmt::format(", bucket {}", call.tag);
   return text;
 }
+
+namespace {
+
+void check_wire(const Collective& call) {
+  const bool half = call.wire == Dtype::kF16 || call.wire == Dtype::kBF16;
+  const bool adds = call.op == ReduceOp::kSum || call.op == ReduceOp::kAvg;
+  if (!half || !adds || call.kind != CollectiveKind::kAllReduce ||
+      call.dtype != Dtype::kF32) {
+    throw Error(fmt::format(
+        "{}: expected f16 or bf16 on the wire of an all_reduce of f32 by sum "
+        "or avg",
+        describe(call)));
+  }
+  if (call.device != Device::kCpu) {
+    throw Error(fmt::format("{}: not on a GPU yet", describe(call)));
+  }
+}
+
+}  // namespace
 
 void check_call(const Collective& call, int ranks) {
   RINGLET_CHECK(0 <= call.root && call.root < ranks, "{}: root {} of {} ranks",
@@ -55,6 +77,7 @@ void check_call(const Collective& call, int ranks) {
         "f32, f64, f16 or bf16",
         name_of(call.kind), name_of(call.dtype)));
   }
+  if (call.wire != Dtype::kF32) check_wire(call);
 }
 
 }  // namespace ringlet

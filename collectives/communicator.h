@@ -75,6 +75,11 @@ struct Collective {
   int tag = -1;             // the caller's word for it in a trace: which bucket
   bool overlapped = false;  // set by start: the caller goes on meanwhile
   Device device = Device::kCpu;  // where the arrays lie
+  // What an all-reduce of f32 is rounded to on its way between ranks, kF16 or
+  // kBF16. Sums are made in float. With kAvg the ranks' values are divided
+  // first, so that f16 overflows later. `shared` and `solo` have no wire and
+  // round nothing; `mpi` and arrays on a GPU refuse.
+  Dtype wire = Dtype::kF32;
 };
 
 // "all_reduce of 1000 f32, sum, bucket 2".

@@ -123,9 +123,11 @@ class HierarchicalCollectives final : public HostCollectives {
     Collective own = call;
     own.input = own.output = data;
     own.count = count;
+    const bool rounds = call.wire != Dtype::kF32;
+    if (average_ && rounds) scale(data, count, call.dtype, 1.0 / size());
     const bool few = count * size_of(call.dtype) <= kLatencyBytes;
     (few ? few_messages_ : ring_)->run(own);
-    if (average_) scale(data, count, call.dtype, 1.0 / size());
+    if (average_ && !rounds) scale(data, count, call.dtype, 1.0 / size());
   }
 
   std::shared_ptr<Transport> all_;

@@ -111,6 +111,9 @@ class MpiCollectives final : public HostCollectives {
   int size() const override { return world_.info().size; }
 
   void run(const Collective& call) override {
+    if (call.wire != Dtype::kF32) {
+      throw Error(fmt::format("mpi: {}: expected f32", describe(call)));
+    }
     switch (call.kind) {
       case CollectiveKind::kAllReduce:
         all_reduce(call);

@@ -22,7 +22,7 @@ struct alignas(64) SharedBoard::Line {
   std::atomic<std::uint64_t> sequence;  // written last
   std::uint64_t count;
   std::int32_t root, tag;
-  std::uint8_t kind, dtype, op, device;
+  std::uint8_t kind, dtype, op, device, wire;
   // Places, or what a few elements need: they travel in the same cache line.
   alignas(8) std::byte data[32];
 
@@ -34,6 +34,7 @@ struct alignas(64) SharedBoard::Line {
     dtype = static_cast<std::uint8_t>(call.dtype);
     op = static_cast<std::uint8_t>(call.op);
     device = static_cast<std::uint8_t>(call.device);
+    wire = static_cast<std::uint8_t>(call.wire);
   }
   Collective call() const {
     return {.kind = static_cast<CollectiveKind>(kind),
@@ -42,10 +43,11 @@ struct alignas(64) SharedBoard::Line {
             .op = static_cast<ReduceOp>(op),
             .root = root,
             .tag = tag,
-            .device = static_cast<Device>(device)};
+            .device = static_cast<Device>(device),
+            .wire = static_cast<Dtype>(wire)};
   }
   auto signature() const {
-    return std::tie(kind, count, dtype, op, root, tag, device);
+    return std::tie(kind, count, dtype, op, root, tag, device, wire);
   }
 };
 

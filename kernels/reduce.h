@@ -59,6 +59,13 @@ inline void reduce_tree(void* result, const void* const* operands,
 // data[i] = data[i] * factor; floating types only.
 void scale(void* data, std::size_t count, Dtype dtype, double factor);
 
+// target[i] = source[i] * factor, rounded to nearest in f16 or bf16: what goes
+// on the wire. A value too large becomes an infinity.
+void narrow(void* target, Dtype dtype, const float* source, std::size_t count,
+            float factor);
+// target[i] = source[i] of that type, exactly.
+void widen(float* target, const void* source, Dtype dtype, std::size_t count);
+
 // The same where the arrays lie, with the same bits. On CUDA it is enqueued, as
 // all of a thread's work there, and reads and writes at the GPU's rate.
 void reduce(Device device, void* accumulator, const void* operand,

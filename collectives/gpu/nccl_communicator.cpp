@@ -64,6 +64,9 @@ class NcclCommunicator final : public Communicator {
 
   Work start(const Collective& call) override {
     check_call(call, size());
+    if (call.wire != Dtype::kF32) {
+      throw Error(fmt::format("nccl: {}: expected f32", describe(call)));
+    }
     if (call.kind == CollectiveKind::kBarrier) return host_.start(call);
     calls_.add(describe(call));
     if (calls_.count % kCallsToCompare == 0) agree_on_calls();

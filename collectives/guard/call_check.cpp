@@ -15,7 +15,7 @@ constexpr int kFirst = 0;  // who speaks for its host
 // Without the arrays, whose addresses are each rank's own.
 auto signature(const Collective& call) {
   return std::tuple(call.kind, call.count, call.dtype, call.op, call.root,
-                    call.tag, call.device);
+                    call.tag, call.device, call.wire);
 }
 
 }  // namespace

@@ -95,6 +95,7 @@ DataParallel::DataParallel(Module& model, Communicator& communicator,
                   [&](std::size_t bytes) { return reducer_.allocate(bytes); },
               .dtype = options.dtype}),
       buckets_(plan_buckets(arena_, options)),
+      wire_(options.wire),
       shards_(options.shards),
       squares_({}, Dtype::kF64, Layout::kPlain, arena_.device()) {
   if (options.tree) {
@@ -203,9 +204,14 @@ void DataParallel::launch_full_buckets() {
     if (Recorder* recorder = communicator_.recorder()) {
       recorder->complete_bucket(static_cast<int>(number));
     }
-    in_flight_.push_back(reducer_.all_reduce_async(
-        arena_.gradients() + bucket.begin, bucket.count, Dtype::kF32,
-        ReduceOp::kSum, static_cast<int>(number)));
+    float* gradients = arena_.gradients() + bucket.begin;
+    in_flight_.push_back(reducer_.start({.kind = CollectiveKind::kAllReduce,
+                                         .input = gradients,
+                                         .output = gradients,
+                                         .count = bucket.count,
+                                         .dtype = Dtype::kF32,
+                                         .tag = static_cast<int>(number),
+                                         .wire = wire_}));
   }
 }
 

@@ -25,6 +25,8 @@ struct DataParallelOptions {
   std::size_t first_bucket_bytes = 1 << 20;
   // ParameterArenaOptions::dtype.
   Dtype dtype = Dtype::kF32;
+  // Collective::wire of their all-reduces.
+  Dtype wire = Dtype::kF32;
   // Gradients on CUDA are summed by NCCL, not by the communicator.
   bool nccl = false;
   // The parts of a rank's batch, each with a backward() of its own. Their
@@ -117,6 +119,7 @@ class DataParallel {
   ParameterArena arena_;
   std::vector<GradientBucket> buckets_;
   std::vector<std::size_t> bucket_of_slot_;
+  Dtype wire_;
 
   std::size_t shards_;
   std::optional<ShardTree> tree_;  // of the gradients, where they take one

@@ -51,6 +51,7 @@ void each_option(O& o, Visit visit) {
   visit("timeout", o.timeout);
   visit("fault", o.fault);
   visit("bucket_mb", o.bucket_mb);
+  visit("wire_dtype", o.wire_dtype);
   visit("hashes", o.hashes);
   visit("check_weights", o.check_weights);
   visit("device", o.device);

@@ -53,6 +53,7 @@ struct TrainOptions {
   double timeout = 60;      // seconds that a call may wait; 0: for ever
   std::string fault;        // to go wrong on purpose; collectives/guard/fault.h
   double bucket_mb = 25;
+  std::string wire_dtype = "f32";   // of gradients; or "bf16", "f16"
   bool hashes = true;               // of steps, in hashes.bin
   std::size_t check_weights = 100;  // steps between comparisons; 0: never
   std::string device = "auto";

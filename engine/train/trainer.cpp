@@ -21,10 +21,16 @@ constexpr std::size_t kBytesPerMb = 1 << 20;
 constexpr std::size_t kCorrect = 0, kSave = 1, kStop = 2, kShards = 3;
 constexpr std::size_t kOfShard = 2;
 
+Dtype wire_of(const TrainOptions& options) {
+  if (options.wire_dtype == "bf16") return Dtype::kBF16;
+  return options.wire_dtype == "f16" ? Dtype::kF16 : Dtype::kF32;
+}
+
 DataParallelOptions parallel_options(const TrainOptions& options,
                                      const TrainPlan& plan,
                                      const ComputeOptions& compute) {
   DataParallelOptions result{.dtype = compute.dtype,
+                             .wire = wire_of(options),
                              .nccl = compute.nccl,
                              .shards = plan.shards,
                              .tree = options.virtual_ranks > 0};

@@ -31,6 +31,14 @@ struct Element<Half> : HalfElement<Half> {};
 template <>
 struct Element<BFloat16> : HalfElement<BFloat16> {};
 
+// Calls body(T()) for one of the 16-bit types.
+template <typename Body>
+void with_half(Dtype dtype, const Body& body) {
+  RINGLET_CHECK(dtype == Dtype::kF16 || dtype == Dtype::kBF16,
+                "{}: expected f16 or bf16", name_of(dtype));
+  return dtype == Dtype::kF16 ? body(Half()) : body(BFloat16());
+}
+
 // Calls body(combine) with a function of two values.
 template <typename Wide, typename Body>
 void with_op(ReduceOp op, const Body& body) {
@@ -191,6 +199,22 @@ void reduce_tree(void* const* results, std::size_t result_count,
         }
       }
     });
+  });
+}
+
+void narrow(void* target, Dtype dtype, const float* source, std::size_t count,
+            float factor) {
+  with_half(dtype, [&]<typename T>(T) {
+    T* to = static_cast<T*>(target);
+    for (std::size_t i = 0; i < count; ++i)
+      to[i] = narrow<T>(source[i] * factor);
+  });
+}
+
+void widen(float* target, const void* source, Dtype dtype, std::size_t count) {
+  with_half(dtype, [&]<typename T>(T) {
+    const T* from = static_cast<const T*>(source);
+    for (std::size_t i = 0; i < count; ++i) target[i] = widen(from[i]);
   });
 }
 

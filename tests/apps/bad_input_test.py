@@ -89,6 +89,14 @@ class CommandTest(job.JobTest):
         self.assert_line(
             "--comm solo is for one rank, but Open MPI started 2: expected "
             "auto, ring or mpi", "train", "--comm", "solo", ranks=2)
+        self.assert_line(
+            "--wire-dtype bf16 with --comm mpi: expected auto, hierarchical "
+            "or an algorithm that sends our messages, as ordered or ring",
+            "train", "--wire-dtype", "bf16", "--comm", "mpi", ranks=2)
+        self.assert_line(
+            "--wire-dtype f16 with --virtual-ranks: expected f32, since the "
+            "bits would depend on the number of ranks",
+            "train", "--wire-dtype", "f16", "--virtual-ranks", 2)
 
     def test_batch(self):
         self.assert_line(

@@ -168,6 +168,22 @@ class TrainTest(job.JobTest):
         for own, over_ring in zip(run.losses(), self.first.losses()):
             self.assertAlmostEqual(own, over_ring, places=5)
 
+    def test_16_bits_on_the_wire(self):
+        """Near to what f32 gives, not the same; equal on both ranks."""
+        for wire in ("bf16", "f16"):
+            with self.subTest(wire):
+                run = self.train("--comm", "ordered", "--wire-dtype", wire,
+                                 "--check-weights", 1, ranks=2, out=f"runs/{wire}")
+                self.assertEqual(run.config["options"]["wire_dtype"], wire)
+                self.assertNotEqual(run.losses(), self.first.losses())
+                for ours, exact in zip(run.losses(), self.first.losses()):
+                    self.assertAlmostEqual(ours, exact, delta=0.05)
+        # In memory that the ranks share nothing is rounded.
+        shared = [self.train(*options, out=f"runs/{len(options)}",
+                             ranks=2).losses()
+                  for options in ([], ["--wire-dtype", "bf16"])]
+        self.assertEqual(*shared)
+
     def test_too_many_threads(self):
         cores = os.cpu_count()
         # Threads that wait for their turn without spinning are slow enough.
