@@ -27,6 +27,12 @@ constexpr Command kCommands[] = {
     {"verify", "trains some steps of a run again, in one process, and compares",
      verify_command},
     {"diff", "says where two runs part: step, layer and rank", diff_command},
+    {"eval", "evaluates weights on test pictures, class by class",
+     eval_command},
+    {"predict", "tells what is on PNG and JPEG pictures", predict_command},
+    {"export", "writes weights for torchvision", export_command},
+    {"import", "checks weights of torchvision, to train from them",
+     import_command},
     {"explain", "draws an all-reduce algorithm, step by step", explain_command},
     {"crash", "says where the ranks of a run were when it died",
      crash_command}};

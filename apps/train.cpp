@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/recipe.h"
+#include "apps/saved_model.h"
 #include "apps/signals.h"
 #include "apps/train_device.h"
 #include "apps/train_options.h"
@@ -139,6 +140,16 @@ std::string passes_of(const TrainOptions& options, const TrainPlan& plan) {
   return plan.shards > 1 ? fmt::format(" in {} passes", plan.shards) : "";
 }
 
+// Where the initial weights come from; "" where they are drawn.
+std::string weights_line(const TrainOptions& options, const Setup& setup) {
+  if (options.init.empty()) return "";
+  const std::string file = find_weights(options.init).string();
+  if (setup.drawn.empty()) return fmt::format("weights   {}\n", file);
+  return fmt::format(
+      "weights   {}, but for {}: of another shape there, drawn anew\n", file,
+      fmt::join(setup.drawn, ", "));
+}
+
 void print_start(const TrainOptions& options, const Setup& setup,
                  Communicator& communicator, const DataParallel& parallel) {
   const TrainPlan& plan = setup.plan;
@@ -146,6 +157,7 @@ void print_start(const TrainOptions& options, const Setup& setup,
                         static_cast<double>(plan.steps_per_epoch);
   fmt::print(
       "model     {} ({} stem), {} parameters in {} tensors\n"
+      "{}"
       "data      {}: {} training and {} held-out pictures, {} classes, "
       "augmentation {}\n"
       "batch     {} in all, {} per rank on {} ranks{}; {} steps, {:.2f} "
@@ -153,9 +165,10 @@ void print_start(const TrainOptions& options, const Setup& setup,
       "rate      {}, {}{}\n"
       "gradients {}, in {} buckets (--bucket-mb {})\n",
       options.model, options.stem, parallel.arena().parameter_count(),
-      parallel.arena().slots().size(), options.data, setup.data.train.count(),
-      setup.data.test.count(), setup.data.train.classes.size(),
-      options.augment ? "on" : "off", plan.global_batch,
+      parallel.arena().slots().size(), weights_line(options, setup),
+      options.data, setup.data.train.count(), setup.data.test.count(),
+      setup.data.train.classes.size(), options.augment ? "on" : "off",
+      plan.global_batch,
       static_cast<double>(plan.global_batch) / communicator.size(),
       communicator.size(), passes_of(options, plan), plan.total_steps, epochs,
       rate_rule(options, plan), options.schedule,
@@ -224,6 +237,9 @@ int train_command(int argc, char** argv) {
           [&] { restore(*from, *setup.model, trainer.optimizer()); });
     trainer.resume(from->position);
   }
+  const Metadata metadata = weights_metadata(
+      {options.model, model_options(options, setup.data.train.classes.size())},
+      setup.data.train);
   std::optional<RunLog> log;
   std::optional<HashLog> hashes;
   std::optional<Checkpointer> checkpointer;
@@ -250,7 +266,7 @@ int train_command(int argc, char** argv) {
                      from ? from->position.steps_done : 0);
     }
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
-                         *setup.model, trainer.optimizer());
+                         *setup.model, trainer.optimizer(), metadata);
   });
   if (log) {
     if (!options.recipe.empty() && !from) {
@@ -285,8 +301,7 @@ int train_command(int argc, char** argv) {
       throw Error(fmt::format("stopped, as asked, but {}", not_saved));
     }
     if (!finished) return log->stopped();
-    save_weights(setup.directory->weights(), *setup.model,
-                 {{"model", options.model}, {"stem", options.stem}});
+    save_weights(setup.directory->weights(), *setup.model, metadata);
     log->summary();
   });
   write_trace(options, *communicator);

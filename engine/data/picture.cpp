@@ -96,8 +96,9 @@ Picture read_jpeg(const std::filesystem::path& path, const Bytes& bytes) {
   return picture;
 }
 
-// What scales `from` pixels in a row to `to`: both rows are as long as from x to
-// units, of which a pixel of the first has `to` and one of the second `from`.
+// What scales `from` pixels in a row to `to`: both rows are as long as from x
+// to units, of which a pixel of the first has `to` and one of the second
+// `from`.
 struct Scale {
   std::uint64_t from, to;
 
@@ -138,10 +139,11 @@ void append_picture(const Picture& picture, ImageSet& set) {
       for (auto y = scale.first(row); y <= scale.last(row); ++y) {
         const std::uint64_t height = scale.common(y, row);
         for (auto x = scale.first(column); x <= scale.last(column); ++x) {
-          sum += height * scale.common(x, column) *
-                 picture.rgb[((top + y) * picture.width + left + x) *
-                                 kImageChannels +
-                             channel];
+          sum +=
+              height * scale.common(x, column) *
+              picture
+                  .rgb[((top + y) * picture.width + left + x) * kImageChannels +
+                       channel];
         }
       }
       set.pixels.push_back(static_cast<std::uint8_t>(sum / area));

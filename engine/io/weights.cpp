@@ -27,10 +27,10 @@ const Tensor* find_for(const std::filesystem::path& path,
       may_differ(name, found->shape(), expected.shape())) {
     return nullptr;
   }
-  throw Error(
-      fmt::format("{}: tensor '{}' is {} {}, expected {} {}", path.string(),
-                  name, name_of(found->dtype()), to_string(found->shape()),
-                  name_of(expected.dtype()), to_string(expected.shape())));
+  throw Error(fmt::format("{}: tensor '{}' is {} {}, expected {} {}",
+                          path.string(), name, name_of(found->dtype()),
+                          to_string(found->shape()), name_of(expected.dtype()),
+                          to_string(expected.shape())));
 }
 
 }  // namespace

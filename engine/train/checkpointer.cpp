@@ -43,9 +43,10 @@ Checkpoint find_checkpoint(const std::filesystem::path& path,
 
 Checkpointer::Checkpointer(const RunDirectory& directory,
                            const TrainOptions& options, const Module& model,
-                           const SGD& optimizer)
+                           const SGD& optimizer, Metadata metadata)
     : directory_(directory),
       options_(options),
+      metadata_(std::move(metadata)),
       model_(model),
       optimizer_(optimizer),
       folder_(directory.checkpoints()) {}
@@ -55,9 +56,7 @@ void Checkpointer::save(const TrainPosition& position,
   for (const auto& file : {directory_.metrics(), directory_.hashes()}) {
     if (std::filesystem::exists(file)) sync_file(file);
   }
-  folder_.save({{kModelFile,
-                 named_tensors(model_.state()),
-                 {{"model", options_.model}, {"stem", options_.stem}}},
+  folder_.save({{kModelFile, named_tensors(model_.state()), metadata_},
                 {kOptimizerFile, named_tensors(optimizer_.state()), {}}},
                {.step = position.steps_done,
                 .score = accuracy,

@@ -17,10 +17,11 @@ namespace ringlet {
 // everybody's.
 class Checkpointer {
  public:
-  // `options` are those that a resumed run starts from. The rest must outlive
-  // this.
+  // `options` are those that a resumed run starts from, `metadata` what the
+  // weights' file says of itself. The rest must outlive this.
   Checkpointer(const RunDirectory& directory, const TrainOptions& options,
-               const Module& model, const SGD& optimizer);
+               const Module& model, const SGD& optimizer,
+               Metadata metadata = {});
 
   // Throws an Error where it cannot be written; the run can go on without.
   void save(const TrainPosition& position, std::optional<double> accuracy);
@@ -28,6 +29,7 @@ class Checkpointer {
  private:
   const RunDirectory& directory_;
   TrainOptions options_;
+  Metadata metadata_;
   const Module& model_;
   const SGD& optimizer_;
   CheckpointFolder folder_;

@@ -198,6 +198,6 @@ TEST_CASE("weights may differ by their task alone") {
   CHECK_FALSE(differs_by_task("fc.weight", {10, 512}, {10, 2048}));
   CHECK_FALSE(differs_by_task("fc.weight", {512}, {10, 512}));
   CHECK_FALSE(differs_by_task("conv1.weight", {64, 3, 7, 7}, {16, 3, 3, 3}));
-  CHECK_FALSE(differs_by_task("layer1.0.conv1.weight", {64, 64, 1, 1},
-                              {64, 64, 3, 3}));
+  CHECK_FALSE(
+      differs_by_task("layer1.0.conv1.weight", {64, 64, 1, 1}, {64, 64, 3, 3}));
 }
