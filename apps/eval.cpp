@@ -96,12 +96,13 @@ void print(const SavedModel& model, const ImageSet& images,
       "data      {}, {} pictures\n"
       "accuracy  {:.2f} %\n"
       "loss      {:.4f}\n\n"
-      "{:<12} right, of {}answers: as these classes, from the first\n",
+      "class               right pictures, taken for: the classes in this "
+      "order\n",
       model.file.string(), model.description(), images.name, images.count(),
-      100 * share(outcome.right(), images.count()), outcome.loss, "class", "");
+      100 * share(outcome.right(), images.count()), outcome.loss);
   for (std::size_t i = 0; i < images.classes.size(); ++i) {
     const std::size_t count = outcome.of(i);
-    fmt::print("{:<16} {:6.2f} % {:5}", images.classes[i],
+    fmt::print("{:<16} {:6.2f} %    {:5}", images.classes[i],
                100 * share(outcome.confusion[i][i], count), count);
     for (const std::size_t answers : outcome.confusion[i]) {
       fmt::print(" {:4}", answers);
