@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/recipe.h"
+#include "apps/saved_model.h"
 #include "apps/signals.h"
 #include "apps/train_device.h"
 #include "apps/train_options.h"
@@ -140,6 +141,16 @@ std::string passes_of(const TrainOptions& options, const TrainPlan& plan) {
   return plan.shards > 1 ? fmt::format(" in {} passes", plan.shards) : "";
 }
 
+// Where the initial weights come from; "" where they are drawn.
+std::string weights_line(const TrainOptions& options, const Setup& setup) {
+  if (options.init.empty()) return "";
+  const std::string file = find_weights(options.init).string();
+  if (setup.drawn.empty()) return fmt::format("weights   {}\n", file);
+  return fmt::format(
+      "weights   {}, but for {}: of another shape there, drawn anew\n", file,
+      fmt::join(setup.drawn, ", "));
+}
+
 void print_start(const TrainOptions& options, const Setup& setup,
                  Communicator& communicator, const DataParallel& parallel) {
   const TrainPlan& plan = setup.plan;
@@ -147,6 +158,7 @@ void print_start(const TrainOptions& options, const Setup& setup,
                         static_cast<double>(plan.steps_per_epoch);
   fmt::print(
       "model     {} ({} stem), {} parameters in {} tensors\n"
+      "{}"
       "data      {}: {} training and {} held-out pictures, {} classes, "
       "augmentation {}\n"
       "batch     {} in all, {} per rank on {} ranks{}; {} steps, {:.2f} "
@@ -154,9 +166,10 @@ void print_start(const TrainOptions& options, const Setup& setup,
       "rate      {}, {}{}\n"
       "gradients {}, in {} buckets (--bucket-mb {})\n",
       options.model, options.stem, parallel.arena().parameter_count(),
-      parallel.arena().slots().size(), options.data, setup.data.train.count(),
-      setup.data.test.count(), setup.data.train.classes.size(),
-      options.augment ? "on" : "off", plan.global_batch,
+      parallel.arena().slots().size(), weights_line(options, setup),
+      options.data, setup.data.train.count(), setup.data.test.count(),
+      setup.data.train.classes.size(), options.augment ? "on" : "off",
+      plan.global_batch,
       static_cast<double>(plan.global_batch) / communicator.size(),
       communicator.size(), passes_of(options, plan), plan.total_steps, epochs,
       rate_rule(options, plan), options.schedule,
@@ -226,6 +239,9 @@ int train_command(int argc, char** argv) {
     });
     trainer.resume(from->position);
   }
+  const Metadata metadata = weights_metadata(
+      {options.model, model_options(options, setup.data.train.classes.size())},
+      setup.data.train);
   std::optional<RunLog> log;
   std::optional<HashLog> hashes;
   std::optional<Checkpointer> checkpointer;
@@ -253,7 +269,8 @@ int train_command(int argc, char** argv) {
                      steps_done);
     }
     checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
-                         *setup.model, trainer.optimizer(), trainer.average());
+                         *setup.model, trainer.optimizer(), trainer.average(),
+                         metadata);
   });
   if (log) {
     if (!options.recipe.empty() && !from) {
@@ -291,8 +308,7 @@ int train_command(int argc, char** argv) {
     }
     if (!finished) return log->stopped();
     write_safetensors(setup.directory->weights(),
-                      named_tensors(trainer.result()),
-                      {{"model", options.model}, {"stem", options.stem}});
+                      named_tensors(trainer.result()), metadata);
     log->summary();
   });
   write_trace(options, *communicator);

@@ -86,9 +86,11 @@ void add_model(CLI::App& app, TrainOptions& o) {
                  "First layers: cifar (3x3 at full size) or imagenet (7x7 "
                  "with stride 2, max-pool)")
       ->check(CLI::IsMember({"cifar", "imagenet"}));
-  app.add_option("--init", o.init,
+  app.add_option("--init,--weights", o.init,
                  "Weights to start from: a safetensors file with torchvision's "
-                 "names");
+                 "names, a run or a checkpoint. Of another number of classes, "
+                 "or another --stem, those of fc or conv1 are drawn anew")
+      ->default_str("");
   app.add_flag("--zero-init-residual", o.zero_init_residual,
                "Start each block as the identity: zero gamma in its last batch "
                "norm");

@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "apps/saved_model.h"
 #include "apps/train_device.h"
 #include "collectives/gpu/gpu_communicator.h"
 #include "engine/data/cifar10.h"
@@ -34,18 +35,21 @@ Dataset load_data(const std::string& name) {
   return read_cifar10(name);
 }
 
+ResNetOptions model_options(const TrainOptions& options, std::size_t classes) {
+  return {.classes = classes,
+          .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
+          .zero_init_residual = options.zero_init_residual};
+}
+
 std::unique_ptr<ResNet> make_model(const TrainOptions& options,
-                                   std::size_t classes) {
-  auto model = make_resnet(
-      options.model,
-      {.classes = classes,
-       .stem = options.stem == "cifar" ? Stem::kCifar : Stem::kImageNet,
-       .zero_init_residual = options.zero_init_residual});
-  if (options.init.empty()) {
-    model->initialize(options.seed);
-  } else {
-    load_weights(options.init, *model);
-  }
+                                   std::size_t classes,
+                                   std::vector<std::string>* drawn) {
+  auto model = make_resnet(options.model, model_options(options, classes));
+  model->initialize(options.seed);
+  if (options.init.empty()) return model;
+  std::vector<std::string> kept =
+      load_weights(find_weights(options.init), *model, differs_by_task);
+  if (drawn != nullptr) *drawn = std::move(kept);
   return model;
 }
 
@@ -103,7 +107,7 @@ Setup::Setup(const TrainOptions& options,
                   directory ? read_convolutions(directory->path()) : "",
                   options.virtual_ranks == 0, communicator);
   agree(communicator, [&] {
-    model = make();
+    model = make_model(options, data.train.classes.size(), &drawn);
     model->to(compute.device);
   });
 }

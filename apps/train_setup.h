@@ -21,9 +21,13 @@ std::string default_folder(const TrainOptions& options);
 // "synthetic", or a folder with CIFAR-10's files.
 Dataset load_data(const std::string& name);
 
-// With its weights, drawn or read.
+ResNetOptions model_options(const TrainOptions& options, std::size_t classes);
+
+// With its weights, drawn or read. `drawn`, if there is one, gets the names of
+// those that --weights has in another shape, and which are drawn.
 std::unique_ptr<ResNet> make_model(const TrainOptions& options,
-                                   std::size_t classes);
+                                   std::size_t classes,
+                                   std::vector<std::string>* drawn = nullptr);
 
 // All that a run needs before its first step. Made by all ranks together in
 // three parts, so that what is quickly refused waits for nothing.
@@ -34,7 +38,8 @@ struct Setup {
   TrainPlan plan;
   ComputeOptions compute;
   std::unique_ptr<ResNet> model;
-  std::string convolutions;  // how a GPU computes them
+  std::vector<std::string> drawn;  // parameters that --weights does not give
+  std::string convolutions;        // how a GPU computes them
 
   Setup(const TrainOptions& options, const std::optional<ResumePoint>& from,
         Communicator& communicator);

@@ -199,4 +199,49 @@ std::vector<std::string> resnet_names() {
   return names;
 }
 
+ResNetKind recognize_resnet(
+    const std::function<const Shape*(const std::string&)>& shape_of) {
+  const auto sizes = [&](const std::string& name, std::size_t dims) {
+    const Shape* shape = shape_of(name);
+    if (shape == nullptr) throw Error(fmt::format("no tensor '{}'", name));
+    if (shape->size() == dims) return *shape;
+    throw Error(fmt::format("tensor '{}' is {}, expected {} sizes", name,
+                            to_string(*shape), dims));
+  };
+  const Shape stem = sizes("conv1.weight", 4), fc = sizes("fc.weight", 2);
+  const auto width = static_cast<std::size_t>(stem[0]);
+  const bool bottleneck = shape_of("layer1.0.conv3.weight") != nullptr;
+  std::vector<std::size_t> blocks;
+  const auto has = [&](std::size_t stage, std::size_t block) {
+    return shape_of(fmt::format("layer{}.{}.conv1.weight", stage, block));
+  };
+  for (std::size_t stage = 1; has(stage, 0); ++stage) {
+    blocks.push_back(1);
+    while (has(stage, blocks.back())) ++blocks.back();
+  }
+  for (const auto& [name, known] : architectures()) {
+    const std::size_t features = (known.width << (known.blocks.size() - 1)) *
+                                 (known.bottleneck ? kBottleneckExpansion : 1);
+    if (known.bottleneck == bottleneck && known.blocks == blocks &&
+        known.width == width && static_cast<std::size_t>(fc[1]) == features) {
+      return {name,
+              {.classes = static_cast<std::size_t>(fc[0]),
+               .stem = stem[3] == 3 ? Stem::kCifar : Stem::kImageNet}};
+    }
+  }
+  throw Error(fmt::format(
+      "{} blocks of {} convolutions, {} channels and {} features: expected "
+      "one of {}",
+      fmt::join(blocks, "+"), bottleneck ? 3 : 2, width, fc[1],
+      fmt::join(resnet_names(), ", ")));
+}
+
+bool differs_by_task(const std::string& name, const Shape& one,
+                     const Shape& other) {
+  if (one.size() != other.size()) return false;
+  if (name == "fc.bias") return true;
+  if (name == "fc.weight") return one[1] == other[1];
+  return name == "conv1.weight" && one[0] == other[0] && one[1] == other[1];
+}
+
 }  // namespace ringlet

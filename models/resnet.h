@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -71,5 +72,23 @@ constexpr std::size_t kBottleneckExpansion = 4;
 std::unique_ptr<ResNet> make_resnet(const std::string& name,
                                     const ResNetOptions& options);
 std::vector<std::string> resnet_names();
+
+// One of those networks, and how it was made.
+struct ResNetKind {
+  std::string name;
+  ResNetOptions options;
+};
+
+// The network to which tensors belong; `shape_of` gives the shape of the one
+// with that name, or null. Looks at a few only. Throws an Error that says why
+// it is none of resnet_names().
+ResNetKind recognize_resnet(
+    const std::function<const Shape*(const std::string&)>& shape_of);
+
+// Whether a tensor may differ so from the model's where trained weights begin
+// on another task: the classifier (fc) in the number of its classes, the first
+// convolution in the size of its kernel.
+bool differs_by_task(const std::string& name, const Shape& one,
+                     const Shape& other);
 
 }  // namespace ringlet

@@ -50,7 +50,9 @@ std::vector<std::uint8_t> read_bytes(const fs::path& path, std::size_t size) {
   return bytes;
 }
 
-ImageSet empty_set(std::string name) {
+}  // namespace
+
+ImageSet empty_cifar10(std::string name) {
   ImageSet set;
   set.name = std::move(name);
   set.classes = {"airplane", "automobile", "bird",  "cat",  "deer",
@@ -60,8 +62,6 @@ ImageSet empty_set(std::string name) {
   set.std = {0.2470f, 0.2435f, 0.2616f};
   return set;
 }
-
-}  // namespace
 
 void append_cifar10_file(const fs::path& path, std::size_t record_count,
                          ImageSet& set) {
@@ -84,7 +84,7 @@ void append_cifar10_file(const fs::path& path, std::size_t record_count,
 }
 
 Dataset read_cifar10(const fs::path& folder) {
-  Dataset data{empty_set("CIFAR-10 train"), empty_set("CIFAR-10 test")};
+  Dataset data{empty_cifar10("CIFAR-10 train"), {}};
   data.train.labels.reserve(kTrainFiles * kRecordsPerFile);
   data.train.pixels.reserve(kTrainFiles * kRecordsPerFile *
                             data.train.image_bytes());
@@ -92,8 +92,14 @@ Dataset read_cifar10(const fs::path& folder) {
     append_cifar10_file(folder / fmt::format("data_batch_{}.bin", i),
                         kRecordsPerFile, data.train);
   }
-  append_cifar10_file(folder / "test_batch.bin", kRecordsPerFile, data.test);
+  data.test = read_cifar10_test(folder);
   return data;
+}
+
+ImageSet read_cifar10_test(const fs::path& folder) {
+  ImageSet set = empty_cifar10("CIFAR-10 test");
+  append_cifar10_file(folder / "test_batch.bin", kRecordsPerFile, set);
+  return set;
 }
 
 }  // namespace ringlet

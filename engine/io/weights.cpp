@@ -9,22 +9,28 @@
 namespace ringlet {
 namespace {
 
-const Tensor& matching(const std::filesystem::path& path,
+constexpr const char* kCounter = ".num_batches_tracked";
+
+// The tensor of that name; null where the model keeps its own.
+const Tensor* find_for(const std::filesystem::path& path,
                        const SafetensorsFile& file, const std::string& name,
-                       const Tensor& expected) {
+                       const Tensor& expected, const MayDiffer& may_differ) {
   const Tensor* found = file.find(name);
   if (found == nullptr) {
+    if (name.ends_with(kCounter)) return nullptr;
     throw Error(fmt::format("{}: no tensor '{}', which the model has",
                             path.string(), name));
   }
-  if (found->shape() != expected.shape() ||
-      found->dtype() != expected.dtype()) {
-    throw Error(
-        fmt::format("{}: tensor '{}' is {} {}, expected {} {}", path.string(),
-                    name, name_of(found->dtype()), to_string(found->shape()),
-                    name_of(expected.dtype()), to_string(expected.shape())));
+  const bool same_type = found->dtype() == expected.dtype();
+  if (same_type && found->shape() == expected.shape()) return found;
+  if (same_type && may_differ &&
+      may_differ(name, found->shape(), expected.shape())) {
+    return nullptr;
   }
-  return *found;
+  throw Error(fmt::format("{}: tensor '{}' is {} {}, expected {} {}",
+                          path.string(), name, name_of(found->dtype()),
+                          to_string(found->shape()), name_of(expected.dtype()),
+                          to_string(expected.shape())));
 }
 
 }  // namespace
@@ -42,13 +48,24 @@ std::vector<NamedTensor> named_tensors(const NamedState& state) {
   return tensors;
 }
 
-void load_weights(const std::filesystem::path& path, Module& model) {
-  load_state(path, model.state());
+std::vector<std::string> load_weights(const std::filesystem::path& path,
+                                      Module& model,
+                                      const MayDiffer& may_differ) {
+  return load_state(path, model.state(), may_differ);
 }
 
-void load_state(const std::filesystem::path& path, const NamedState& state) {
+std::vector<std::string> load_state(const std::filesystem::path& path,
+                                    const NamedState& state,
+                                    const MayDiffer& may_differ) {
   const SafetensorsFile file = read_safetensors(path);
-  for (const auto& [name, tensor] : state) matching(path, file, name, tensor);
+  std::vector<const Tensor*> sources;
+  std::vector<std::string> kept;
+  for (const auto& [name, tensor] : state) {
+    sources.push_back(find_for(path, file, name, tensor, may_differ));
+    if (sources.back() == nullptr && file.find(name) != nullptr) {
+      kept.push_back(name);
+    }
+  }
   for (const NamedTensor& stored : file.tensors) {
     const bool known =
         std::any_of(state.begin(), state.end(),
@@ -58,9 +75,10 @@ void load_state(const std::filesystem::path& path, const NamedState& state) {
                               path.string(), stored.name));
     }
   }
-  for (const auto& [name, tensor] : state) {
-    tensor.copy_from(matching(path, file, name, tensor));
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    if (sources[i] != nullptr) state[i].second.copy_from(*sources[i]);
   }
+  return kept;
 }
 
 }  // namespace ringlet

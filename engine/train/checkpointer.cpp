@@ -44,9 +44,11 @@ Checkpoint find_checkpoint(const std::filesystem::path& path,
 
 Checkpointer::Checkpointer(const RunDirectory& directory,
                            const TrainOptions& options, const Module& model,
-                           const SGD& optimizer, const WeightAverage* average)
+                           const SGD& optimizer, const WeightAverage* average,
+                           Metadata metadata)
     : directory_(directory),
       options_(options),
+      metadata_(std::move(metadata)),
       model_(model),
       optimizer_(optimizer),
       average_(average),
@@ -63,13 +65,13 @@ void Checkpointer::save(const TrainPosition& position,
       sync_file(file.path());
     }
   }
-  const Metadata metadata{{"model", options_.model}, {"stem", options_.stem}};
   std::vector<CheckpointFile> files{
-      {kModelFile, named_tensors(model_.state()), metadata},
+      {kModelFile, named_tensors(model_.state()), metadata_},
       {kOptimizerFile, named_tensors(optimizer_.state()), {}}};
   if (average_ != nullptr) {
     files.push_back({kAverageFile,
-                     named_tensors(average_->state(model_.state())), metadata});
+                     named_tensors(average_->state(model_.state())),
+                     metadata_});
   }
   folder_.save(files,
                {.step = position.steps_done,

@@ -18,11 +18,12 @@ namespace ringlet {
 // everybody's.
 class Checkpointer {
  public:
-  // `options` are those that a resumed run starts from. The rest must outlive
-  // this; `average` may be null.
+  // `options` are those that a resumed run starts from, `metadata` what the
+  // weights' files say of themselves. The rest must outlive this; `average` may
+  // be null.
   Checkpointer(const RunDirectory& directory, const TrainOptions& options,
                const Module& model, const SGD& optimizer,
-               const WeightAverage* average);
+               const WeightAverage* average, Metadata metadata = {});
 
   // Throws an Error where it cannot be written; the run can go on without.
   void save(const TrainPosition& position, std::optional<double> accuracy);
@@ -30,6 +31,7 @@ class Checkpointer {
  private:
   const RunDirectory& directory_;
   TrainOptions options_;
+  Metadata metadata_;
   const Module& model_;
   const SGD& optimizer_;
   const WeightAverage* average_;

@@ -92,4 +92,27 @@ EvaluationResult evaluate(
           images.count()};
 }
 
+Tensor classify(Module& model, const ImageSet& images, Device device) {
+  const EvaluationMode mode(model);
+  const auto loader =
+      make_loader(images,
+                  DistributedSampler({.count = images.count(),
+                                      .global_batch = batch_on(device),
+                                      .shuffle = false}),
+                  {.device = device});
+  Tensor all;
+  std::int64_t begin = 0;
+  loader->start(0);
+  while (const std::optional<Batch> batch = loader->next()) {
+    const Tensor logits =
+        model.forward(Variable(batch->images)).data().to_host();
+    if (!all.defined()) {
+      all = Tensor({static_cast<std::int64_t>(images.count()), logits.dim(1)});
+    }
+    all.rows(begin, logits.dim(0)).copy_from(logits);
+    begin += logits.dim(0);
+  }
+  return all;
+}
+
 }  // namespace ringlet

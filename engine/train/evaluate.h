@@ -26,6 +26,11 @@ EvaluationResult evaluate(
     const ComputeOptions& compute = {}, std::size_t shards = 1,
     const std::function<void(std::size_t done)>& on_progress = nullptr);
 
+// What the model says of each picture in evaluation mode, in this process
+// alone: logits [pictures, classes], plain on the CPU. Leaves the model in the
+// mode it was in. f32 only.
+Tensor classify(Module& model, const ImageSet& images, Device device);
+
 // Of what shards add up to, along a balanced binary tree.
 double tree_sum(const std::vector<double>& values);
 

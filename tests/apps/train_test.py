@@ -159,8 +159,15 @@ class TrainTest(job.JobTest):
         self.assertEqual(list(weights["bn1.num_batches_tracked"][2]), [STEPS])
         for name, (_, _, values) in weights.items():
             self.assertTrue(all(map(math.isfinite, values)), name)
-        self.assertEqual(self.first.metadata,
-                         {"model": "resnet20", "stem": "cifar"})
+        metadata = self.first.metadata
+        self.assertEqual((metadata["model"], metadata["stem"]),
+                         ("resnet20", "cifar"))
+        self.assertEqual(json.loads(metadata["classes"])[:2],
+                         ["red heart", "red cross"])
+        self.assertEqual(json.loads(metadata["mean"]),
+                         [0.4712, 0.447, 0.4529])
+        self.assertEqual(json.loads(metadata["std"]),
+                         [0.2174, 0.2011, 0.2199])
 
     def test_two_ranks_over_mpi(self):
         run = self.train("--comm", "mpi", ranks=2)

@@ -132,3 +132,72 @@ TEST_CASE("a wrong model is refused with what there is") {
   CHECK_THROWS_WITH(make_resnet("resnet20", {.stem = Stem::kImageNet}),
                     ContainsSubstring("--stem cifar"));
 }
+
+namespace {
+
+std::map<std::string, Shape> shapes_of(const Module& model) {
+  std::map<std::string, Shape> shapes;
+  for (const auto& [name, tensor] : model.state()) {
+    shapes[name] = tensor.shape();
+  }
+  return shapes;
+}
+
+ResNetKind recognize(const std::map<std::string, Shape>& shapes) {
+  return recognize_resnet([&](const std::string& name) {
+    const auto found = shapes.find(name);
+    return found == shapes.end() ? nullptr : &found->second;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a network is recognized by its tensors") {
+  for (const std::string& name : resnet_names()) {
+    CAPTURE(name);
+    const ResNetKind kind =
+        recognize(shapes_of(*make_resnet(name, {.classes = 7})));
+    CHECK(kind.name == name);
+    CHECK(kind.options.classes == 7);
+    CHECK(kind.options.stem == Stem::kCifar);
+  }
+  const ResNetKind kind = recognize(shapes_of(
+      *make_resnet("resnet18", {.classes = 1000, .stem = Stem::kImageNet})));
+  CHECK(kind.name == "resnet18");
+  CHECK(kind.options.classes == 1000);
+  CHECK(kind.options.stem == Stem::kImageNet);
+}
+
+TEST_CASE("tensors of no known network are refused with what they are") {
+  const auto shapes = shapes_of(*make_resnet("resnet50", {}));
+  const auto without = [&](const std::string& name) {
+    auto fewer = shapes;
+    fewer.erase(name);
+    return fewer;
+  };
+  CHECK_THROWS_WITH(recognize(without("conv1.weight")),
+                    "no tensor 'conv1.weight'");
+  CHECK_THROWS_WITH(recognize(without("layer3.1.conv1.weight")),
+                    StartsWith("3+4+1+3 blocks of 3 convolutions, 64 channels "
+                               "and 2048 features: expected one of resnet18"));
+  CHECK_THROWS_WITH(recognize(without("layer1.0.conv1.weight")),
+                    StartsWith(" blocks of 3 convolutions"));
+  // As large as the header likes, with nothing behind it.
+  auto changed = shapes;
+  changed["fc.weight"] = {1'000'000'000'000, 0};
+  CHECK_THROWS_WITH(recognize(changed), ContainsSubstring("and 0 features"));
+  changed["fc.weight"] = {10};
+  CHECK_THROWS_WITH(recognize(changed),
+                    "tensor 'fc.weight' is [10], expected 2 sizes");
+}
+
+TEST_CASE("weights may differ by their task alone") {
+  CHECK(differs_by_task("fc.weight", {1000, 512}, {10, 512}));
+  CHECK(differs_by_task("fc.bias", {1000}, {10}));
+  CHECK(differs_by_task("conv1.weight", {64, 3, 7, 7}, {64, 3, 3, 3}));
+  CHECK_FALSE(differs_by_task("fc.weight", {10, 512}, {10, 2048}));
+  CHECK_FALSE(differs_by_task("fc.weight", {512}, {10, 512}));
+  CHECK_FALSE(differs_by_task("conv1.weight", {64, 3, 7, 7}, {16, 3, 3, 3}));
+  CHECK_FALSE(
+      differs_by_task("layer1.0.conv1.weight", {64, 64, 1, 1}, {64, 64, 3, 3}));
+}
