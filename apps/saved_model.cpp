@@ -18,6 +18,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kAverageFile = "ema.safetensors";
+
+// Of a checkpoint: what the run evaluated.
+fs::path weights_in(const fs::path& checkpoint) {
+  const fs::path average = checkpoint / kAverageFile;
+  return fs::exists(average) ? average : checkpoint / kModelFile;
+}
 
 ImageSet read_metadata(const SavedModel& model) {
   ImageSet set;
@@ -41,13 +48,13 @@ ImageSet read_metadata(const SavedModel& model) {
 fs::path find_weights(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
   if (fs::exists(path / "manifest.json")) {
-    return read_checkpoint(path).folder / kModelFile;
+    return weights_in(read_checkpoint(path).folder);
   }
   if (fs::exists(path / kModelFile)) return path / kModelFile;
   if (fs::exists(path / "checkpoints")) {
     std::vector<std::string> rejected;
-    return CheckpointFolder(path / "checkpoints").newest(rejected).folder /
-           kModelFile;
+    return weights_in(
+        CheckpointFolder(path / "checkpoints").newest(rejected).folder);
   }
   throw Error(
       fmt::format("{}: no weights there, expected a safetensors file, the "

@@ -13,8 +13,8 @@ namespace ringlet {
 
 // The safetensors file that is meant by a file, by the folder of a run (its
 // final weights, or else those of its newest whole checkpoint) or by that of a
-// checkpoint, whose bytes are then compared with its manifest. Throws an Error
-// where there is none.
+// checkpoint, whose bytes are then compared with its manifest; of a checkpoint
+// the weights' average where it has one. Throws an Error where there is none.
 std::filesystem::path find_weights(const std::filesystem::path& path);
 
 // What a file of weights says of itself, each a string: "model", "stem", and as
