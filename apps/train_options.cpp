@@ -160,9 +160,10 @@ void add_optimizer(CLI::App& app, TrainOptions& o) {
       ->check(kNotNegative);
   app.add_option(
          "--batch-norm", o.batch_norm,
-         "Its running statistics: local (each rank has its own, and rank 0's "
-         "are evaluated and saved) or averaged (over the ranks in each step)")
-      ->check(CLI::IsMember({"local", "averaged"}));
+         "local (the statistics are each rank's own; rank 0's running ones are "
+         "evaluated and saved), averaged (the running ones, over the ranks in "
+         "each step) or synchronised (of all ranks' pictures)")
+      ->check(CLI::IsMember({"local", "averaged", "synchronised"}));
   app.add_option("--momentum", o.momentum, "Momentum of SGD")->check(kShare);
   app.add_flag("--nesterov", o.nesterov, "Nesterov's momentum");
   app.add_option("--weight-decay", o.weight_decay, "L2 penalty")

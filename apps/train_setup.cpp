@@ -67,6 +67,11 @@ Setup::Setup(const TrainOptions& options,
             "--device cpu",
             options.wire_dtype));
       }
+      if (options.batch_norm == "synchronised") {
+        throw Error(
+            "--batch-norm synchronised on a GPU: not on a GPU yet, expected "
+            "local, averaged or --device cpu");
+      }
       use_own_gpu();
     }
     if (options.comm == "nccl") check_nccl(compute);

@@ -32,9 +32,12 @@ TrainOptions in_one_process(const SavedRun& run) {
   options.check_weights = 0;
   options.hashes = true;
   options.batch_per_rank = 0;
-  const std::size_t passes = run.ranks * options.accumulate;
+  // All ranks' pictures had one statistics.
+  const bool joined = options.batch_norm == "synchronised";
+  if (joined) options.batch_norm = "local";
+  const std::size_t passes = (joined ? 1 : run.ranks) * options.accumulate;
   if (options.virtual_ranks > 0 || passes == 1) return options;
-  if (options.accumulate == 1 && std::has_single_bit(run.ranks)) {
+  if (options.accumulate == 1 && !joined && std::has_single_bit(run.ranks)) {
     options.virtual_ranks = run.ranks;
   } else {
     options.accumulate = passes;
@@ -47,7 +50,9 @@ TrainOptions in_one_process(const SavedRun& run) {
 bool has_same_order(const SavedRun& run) {
   const TrainOptions& options = run.options;
   if (options.virtual_ranks > 0 || run.ranks == 1) return true;
-  if (options.accumulate > 1) return false;
+  if (options.accumulate > 1 || options.batch_norm == "synchronised") {
+    return false;
+  }
   const bool tree = options.comm == "ordered" || options.comm == "shared";
   return run.ranks == 2 || (tree && std::has_single_bit(run.ranks));
 }

@@ -58,6 +58,11 @@ struct BatchNormBackward {
   void* dresidual = nullptr;  // dy through the ReLU; null without a residual
   float* dgamma;
   float* dbeta;
+  // Where the statistics were those of more pictures than these: what
+  // gradient_sums() gave for all of them, and their values per channel.
+  const float* all_dgamma = nullptr;
+  const float* all_dbeta = nullptr;
+  float all_count = 0;
 };
 
 class NormKernels {
@@ -67,6 +72,10 @@ class NormKernels {
   // One read of x. Sums are taken around a value of x's own size and joined in
   // double precision, in an order that depends on nothing but the shape.
   virtual void statistics(const BatchNormStatistics& args) = 0;
+
+  // Its mean and biased variance alone. Not on a GPU.
+  virtual void moments(const Activation& shape, const void* x, float* mean,
+                       float* var) = 0;
 
   // inv_std[i] = 1 / sqrt(var[i] + eps)
   virtual void inverse_std(std::size_t count, const float* var, float eps,
@@ -79,8 +88,11 @@ class NormKernels {
   // Reads x (and the residual), writes y.
   virtual void apply(const BatchNormForward& args) = 0;
 
+  // dgamma and dbeta alone. Not on a GPU.
+  virtual void gradient_sums(const BatchNormBackward& args) = 0;
+
   // Two passes: the sums for dgamma and dbeta read x and dy, the second reads
-  // them again and writes dx (and dresidual).
+  // them again and writes dx (and dresidual). With all_dgamma only that one.
   virtual void backward(const BatchNormBackward& args) = 0;
 };
 

@@ -160,6 +160,11 @@ struct TimedNorm final : Timed<NormKernels> {
     table.time(kBatchStatistics, {0, bytes_of(args.shape)},
                [&] { real.statistics(args); });
   }
+  void moments(const Activation& shape, const void* x, float* mean,
+               float* var) override {
+    table.time(kBatchStatistics, {0, bytes_of(shape)},
+               [&] { real.moments(shape, x, mean, var); });
+  }
   void inverse_std(std::size_t count, const float* var, float eps,
                    float* inv_std) override {
     table.time(kBatchStatistics, {0, 2 * bytes_of(count, Dtype::kF32)},
@@ -174,6 +179,12 @@ struct TimedNorm final : Timed<NormKernels> {
     const double bytes = (residual ? 3 : 2) * bytes_of(args.shape) +
                          mask_of(args.shape, args.mask, residual);
     table.time(kBatchApply, {0, bytes}, [&] { real.apply(args); });
+  }
+  void gradient_sums(const BatchNormBackward& args) override {
+    table.time(kBatchBackward,
+               {0, 2 * bytes_of(args.shape) +
+                       mask_of(args.shape, args.mask, args.dresidual)},
+               [&] { real.gradient_sums(args); });
   }
   void backward(const BatchNormBackward& args) override {
     const bool residual = args.dresidual != nullptr;

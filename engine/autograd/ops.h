@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <vector>
+
 #include "engine/autograd/variable.h"
 #include "engine/tensor/tensor.h"
 #include "kernels/loss.h"
@@ -20,12 +23,23 @@ struct Conv2dOptions {
 Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                 const Conv2dOptions& options);
 
+// Makes batch norm's statistics those of more pictures than this rank's.
+struct SharedStatistics {
+  // Replaces each value by its sum over all ranks.
+  std::function<void(std::vector<double>&)> add_up;
+  // False where this rank has no picture, and goes along with one that does not
+  // count so that all make the same calls.
+  bool counts = true;
+};
+
 struct BatchNormState {
   Tensor running_mean;  // [c], updated in training
   Tensor running_var;   // [c], unbiased, updated in training
   Tensor batches = {};  // i64: training steps so far; may be undefined
   float momentum = 0.1f;
   float eps = 1e-5f;
+  // In training; null: the statistics are this tensor's own.
+  const SharedStatistics* shared = nullptr;
 };
 
 struct BatchNormOptions {

@@ -40,6 +40,9 @@ class BatchNorm2d final : public Module {
   Variable forward_relu(const Variable& x, const Variable& residual = {});
 
   const Variable& weight() const { return weight_; }
+  void share_statistics(const SharedStatistics* shared) override {
+    state_.shared = shared;
+  }
 
  private:
   void reset(std::uint64_t seed, std::uint32_t stream) override;

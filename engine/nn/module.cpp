@@ -11,6 +11,10 @@ void Module::train(bool on) {
   for (auto& [name, child] : children_) child->train(on);
 }
 
+void Module::share_statistics(const SharedStatistics* shared) {
+  for (auto& [name, child] : children_) child->share_statistics(shared);
+}
+
 template <typename Visit>
 void Module::walk(const std::string& prefix, Visit& visit) const {
   visit(prefix, *this);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/autograd/ops.h"
 #include "engine/autograd/variable.h"
 
 namespace ringlet {
@@ -31,6 +32,10 @@ class Module {
   std::vector<std::pair<std::string, Tensor>> named_buffers() const;
   // Parameters and buffers: what a file of weights holds.
   std::vector<std::pair<std::string, Tensor>> state() const;
+
+  // Makes the batch norms of this module and all below it share their
+  // statistics in training, see BatchNormState; null: no more.
+  virtual void share_statistics(const SharedStatistics* shared);
 
   // Moves the parameters and buffers to that device, into the layout that its
   // kernels want.

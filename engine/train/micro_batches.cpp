@@ -30,8 +30,8 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
       backward(out.loss);
       done(shard, out);
     } else {
+      run_nothing(batch);
       phases.start(StepPhase::kBackward, shard);
-      parallel_.backward_nothing();
     }
     buffers_.end_shard(shard);
     begin += count;
@@ -39,6 +39,20 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
   phases.start(StepPhase::kCommunication);
   parallel_.finalize();
   buffers_.finalize();
+}
+
+// Where other ranks have pictures in this shard, and this one has none.
+void MicroBatches::run_nothing(const Batch& batch) const {
+  if (batch_norm_ == nullptr) return parallel_.backward_nothing();
+  batch_norm_->count_pictures(false);
+  const Tensor picture = Tensor::zeros(
+      {1, batch.images.dim(1), batch.images.dim(2), batch.images.dim(3)});
+  const float no_gradient = 0;
+  backward(cross_entropy(model_.forward(Variable(picture)),
+                         Tensor::zeros({1}, Dtype::kI32),
+                         {.gradient_scale = &no_gradient})
+               .loss);
+  batch_norm_->count_pictures(true);
 }
 
 }  // namespace ringlet

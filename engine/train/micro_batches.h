@@ -7,6 +7,7 @@
 #include "engine/nn/module.h"
 #include "engine/parallel/data_parallel.h"
 #include "engine/parallel/step_buffers.h"
+#include "engine/parallel/synchronised_batch_norm.h"
 #include "engine/train/step_phases.h"
 
 namespace ringlet {
@@ -16,12 +17,15 @@ namespace ringlet {
 // gradients and losses of all shards of all ranks only have to be added.
 class MicroBatches {
  public:
-  // All must outlive this.
+  // All must outlive this. `batch_norm` is null where ranks share no
+  // statistics.
   MicroBatches(Module& model, DataParallel& parallel,
-               const StepBuffers& buffers, float label_smoothing)
+               const StepBuffers& buffers, SynchronisedBatchNorm* batch_norm,
+               float label_smoothing)
       : model_(model),
         parallel_(parallel),
         buffers_(buffers),
+        batch_norm_(batch_norm),
         label_smoothing_(label_smoothing) {}
 
   // Is told of each shard that has a picture, after its backward.
@@ -35,9 +39,12 @@ class MicroBatches {
            const Done& done) const;
 
  private:
+  void run_nothing(const Batch& batch) const;
+
   Module& model_;
   DataParallel& parallel_;
   const StepBuffers& buffers_;
+  SynchronisedBatchNorm* batch_norm_;
   float label_smoothing_;
 };
 

@@ -110,6 +110,12 @@ std::size_t shards_of_rank(const TrainOptions& options, std::size_t ranks) {
         "a pass of its own",
         options.accumulate));
   }
+  if (options.batch_norm == "synchronised") {
+    throw Error(fmt::format(
+        "--batch-norm synchronised: expected local or averaged with "
+        "--virtual-ranks {}, each of which has statistics of its own",
+        parts));
+  }
   if (!std::has_single_bit(parts) || parts % ranks != 0) {
     throw Error(fmt::format(
         "--virtual-ranks {}: expected a power of two and a multiple of the {} "

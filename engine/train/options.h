@@ -29,7 +29,7 @@ struct TrainOptions {
 
   std::size_t accumulate = 1;        // passes of a rank over its batch
   std::size_t virtual_ranks = 0;     // that ranks stand for; 0: each for itself
-  std::string batch_norm = "local";  // or "averaged"
+  std::string batch_norm = "local";  // or "averaged", "synchronised"
 
   double lr = 0.005;
   std::size_t base_batch = 0;  // lr is meant for this batch; 0: no scaling

@@ -45,6 +45,13 @@ StepBuffersOptions buffer_options(const TrainOptions& options,
           .virtual_ranks = options.virtual_ranks > 0 ? plan.shards : 1};
 }
 
+std::optional<SynchronisedBatchNorm> synchronised_batch_norm(
+    const TrainOptions& options, Module& model, Communicator& communicator) {
+  using Result = std::optional<SynchronisedBatchNorm>;
+  if (options.batch_norm != "synchronised") return Result();
+  return Result(std::in_place, model, communicator);
+}
+
 SgdOptions sgd_options(const TrainOptions& options) {
   return {.momentum = static_cast<float>(options.momentum),
           .nesterov = options.nesterov,
@@ -86,7 +93,9 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       parallel_(model, communicator, parallel_options(options, plan, compute)),
       buffers_(parallel_.buffers(), parallel_.reducer(),
                buffer_options(options, plan)),
+      batch_norm_(synchronised_batch_norm(options, model, communicator)),
       micro_batches_(model, parallel_, buffers_,
+                     batch_norm_ ? &*batch_norm_ : nullptr,
                      static_cast<float>(options.label_smoothing)),
       sgd_(parallel_.arena(), sgd_options(options)),
       hashes_({.log = options.hashes,

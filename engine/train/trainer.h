@@ -162,6 +162,7 @@ class Trainer {
   ComputeOptions compute_;
   DataParallel parallel_;
   StepBuffers buffers_;
+  std::optional<SynchronisedBatchNorm> batch_norm_;
   MicroBatches micro_batches_;
   SGD sgd_;
   std::optional<WeightAverage> average_;

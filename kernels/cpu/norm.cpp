@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <tuple>
 
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/tiles.h"
@@ -94,8 +95,8 @@ Vec<B> through_relu(const std::uint8_t* mask, std::size_t i, Vec<B> dy) {
 
 // Sums of dy and of dy * (x - mean) over a tile.
 template <std::size_t B>
-Sums<B> gradient_sums(const BatchNormBackward& args, Vec<B> mean,
-                      std::size_t offset, std::size_t pixels) {
+Sums<B> sums_of_tile(const BatchNormBackward& args, Vec<B> mean,
+                     std::size_t offset, std::size_t pixels) {
   const float* x = floats(args.x);
   const float* dy = floats(args.dy);
   Sums<B> sums;
@@ -127,24 +128,30 @@ void input_gradient(const BatchNormBackward& args, Vec<B> scale, Vec<B> mean,
 class Norm final : public NormKernels {
  public:
   void statistics(const BatchNormStatistics& args) override {
-    const Tiles tiles(args.shape);
-    const float* x = floats(args.x);
-    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
-      return mean_and_squares<B>(x + tiles.offset(tile), tiles.pixels);
-    });
-    const auto samples = static_cast<float>(tiles.n * tiles.pixels);
-#pragma omp parallel for
-    for (std::size_t c = 0; c < tiles.c; ++c) {
-      const auto [mean, var] = join_parts(tiles, c);
+    moments(args.shape, args.x, args.mean, args.inv_std);
+    const auto samples = static_cast<float>(args.shape.n * args.shape.pixels());
+    for (std::size_t c = 0; c < args.shape.c; ++c) {
+      const float mean = args.mean[c], var = args.inv_std[c];
       const auto move = [&](float& running, float now) {
         running += args.momentum * (now - running);
       };
       move(args.running_mean[c], mean);
       move(args.running_var[c], var * (samples / (samples - 1)));
-      args.mean[c] = mean;
       inverse_std(1, &var, args.eps, args.inv_std + c);
     }
     if (args.batches != nullptr) ++*args.batches;
+  }
+
+  void moments(const Activation& shape, const void* x, float* mean,
+               float* var) override {
+    const Tiles tiles(shape);
+    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+      return mean_and_squares<B>(floats(x) + tiles.offset(tile), tiles.pixels);
+    });
+#pragma omp parallel for
+    for (std::size_t c = 0; c < tiles.c; ++c) {
+      std::tie(mean[c], var[c]) = join_parts(tiles, c);
+    }
   }
 
   void inverse_std(std::size_t count, const float* var, float eps,
@@ -172,31 +179,38 @@ class Norm final : public NormKernels {
         });
   }
 
-  void backward(const BatchNormBackward& args) override {
+  void gradient_sums(const BatchNormBackward& args) override {
     const Tiles tiles(args.shape);
     sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
       const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
-      return gradient_sums<B>(args, lanes.of(args.mean), tiles.offset(tile),
-                              tiles.pixels);
+      return sums_of_tile<B>(args, lanes.of(args.mean), tiles.offset(tile),
+                             tiles.pixels);
     });
     for (std::size_t c = 0; c < tiles.c; ++c) {
       const auto [sum_g, sum_gx] = total(tiles, c);
       args.dbeta[c] = static_cast<float>(sum_g);
       args.dgamma[c] = static_cast<float>(sum_gx * args.inv_std[c]);
     }
+  }
+
+  void backward(const BatchNormBackward& args) override {
+    const bool of_more = args.all_dgamma != nullptr;
+    if (!of_more) gradient_sums(args);
+    const Tiles tiles(args.shape);
+    const float* dgamma = of_more ? args.all_dgamma : args.dgamma;
+    const float* dbeta = of_more ? args.all_dbeta : args.dbeta;
+    const float count =
+        of_more ? args.all_count : static_cast<float>(tiles.n * tiles.pixels);
     // How much of the sums goes back to each sample through the statistics.
-    const float share = args.constant_statistics
-                            ? 0.0f
-                            : 1.0f / static_cast<float>(tiles.n * tiles.pixels);
+    const float share = args.constant_statistics ? 0.0f : 1.0f / count;
     each_tile_streaming(
         tiles, floats(args.dx), floats(args.dresidual),
         [&]<std::size_t B, bool S>(std::size_t t) {
           const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
           const Vec<B> inv_std = lanes.of(args.inv_std);
           input_gradient<B, S>(args, lanes.of(args.gamma) * inv_std,
-                               lanes.of(args.mean),
-                               lanes.of(args.dbeta) * share,
-                               lanes.of(args.dgamma) * inv_std * share,
+                               lanes.of(args.mean), lanes.of(dbeta) * share,
+                               lanes.of(dgamma) * inv_std * share,
                                tiles.offset(t), tiles.pixels);
         });
   }

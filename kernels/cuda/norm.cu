@@ -83,6 +83,14 @@ class Norm final : public NormKernels {
     });
   }
 
+  void moments(const Activation&, const void*, float*, float*) override {
+    throw Error("the moments of an activation: not on a GPU");
+  }
+
+  void gradient_sums(const BatchNormBackward&) override {
+    throw Error("the gradient's sums of a batch norm: not on a GPU");
+  }
+
   void inverse_std(std::size_t count, const float* var, float eps,
                    float* inv_std) override {
     constexpr unsigned kThreads = 128;

@@ -156,6 +156,27 @@ TEST_CASE("averaged running statistics are not those of rank 0") {
   CHECK_FALSE((averaged.running == local.running));
 }
 
+// But for rounding, which steps multiply: fewer, and smaller ones.
+TEST_CASE("synchronised batch norm is that of one rank with all pictures") {
+  TrainOptions options = small_options();
+  options.steps = 3;
+  options.lr = 1e-3;
+  const Run alone = train(options, 1);
+  // In the last step one of four ranks has no picture.
+  for (const int ranks : {1, 2, 3, 4}) {
+    INFO(ranks << " ranks");
+    options.batch_norm = "synchronised";
+    const Run together = train(options, ranks, "ring");
+    options.batch_norm = "local";
+    const Run apart = train(options, ranks, "ring");
+    CHECK(together.batches == alone.batches);
+    CHECK(together.metrics[0] == Approx(alone.metrics[0]).epsilon(1e-5));
+    const double near = distance(together.running, alone.running);
+    CHECK(near < 2e-3);
+    CHECK((distance(apart.running, alone.running) > 5 * near) == (ranks > 1));
+  }
+}
+
 TEST_CASE("what the passes do not fit to is refused") {
   TrainOptions options = small_options();
   const auto refuses = [&](std::size_t ranks, const std::string& text) {
@@ -167,6 +188,11 @@ TEST_CASE("what the passes do not fit to is refused") {
           "the 2 ranks");
   options.virtual_ranks = 4;
   refuses(3, "--virtual-ranks 4");
+  options.batch_norm = "synchronised";
+  refuses(2,
+          "--batch-norm synchronised: expected local or averaged with "
+          "--virtual-ranks 4");
+  options.batch_norm = "local";
   options.accumulate = 2;
   refuses(2, "--accumulate 2: expected none with --virtual-ranks");
   options.accumulate = 1;

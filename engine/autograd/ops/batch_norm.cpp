@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/autograd/ops.h"
 #include "engine/autograd/ops/shapes.h"
 
@@ -21,21 +23,87 @@ void check_shapes(const Activation& shape, const Variable& x,
 // What x is normalised with.
 struct Statistics {
   Tensor mean, inv_std;
+  double count = 0;  // values of all ranks, where they share them
 };
+
+Tensor per_channel(const Activation& shape, Device device) {
+  return Tensor(shape_of({shape.c}), Dtype::kF32, Layout::kPlain, device);
+}
+
+void check_count(double count, const Tensor& x) {
+  if (count > 1) return;
+  throw Error(fmt::format(
+      "batch norm of one value per channel, {}: its deviation is not known; "
+      "expected a larger batch per rank, or larger pictures",
+      to_string(x.shape())));
+}
+
+// Those of all ranks' pictures: counts, sums and sums of squares are added, in
+// double precision.
+Statistics shared_statistics(const Activation& shape, const Tensor& x,
+                             const BatchNormState& state) {
+  const Tensor mean = per_channel(shape, x.device());
+  const Tensor var = per_channel(shape, x.device());
+  NormKernels& norm = backend(x.device()).norm;
+  norm.moments(shape, x.raw(), mean.data(), var.data());
+  std::vector<double> sums(1 + 2 * shape.c);
+  if (state.shared->counts) {
+    const auto count = static_cast<double>(shape.n * shape.pixels());
+    sums[0] = count;
+    for (std::size_t c = 0; c < shape.c; ++c) {
+      const double centre = mean.data()[c];
+      sums[1 + 2 * c] = count * centre;
+      sums[2 + 2 * c] =
+          count * (static_cast<double>(var.data()[c]) + centre * centre);
+    }
+  }
+  state.shared->add_up(sums);
+  const double count = sums[0];
+  check_count(count, x);
+  const double momentum = static_cast<double>(state.momentum);
+  const auto move = [&](float& running, double now) {
+    running +=
+        static_cast<float>(momentum * (now - static_cast<double>(running)));
+  };
+  for (std::size_t c = 0; c < shape.c; ++c) {
+    const double centre = sums[1 + 2 * c] / count;
+    const double spread =
+        std::max(0.0, sums[2 + 2 * c] / count - centre * centre);
+    mean.data()[c] = static_cast<float>(centre);
+    var.data()[c] = static_cast<float>(spread);
+    move(state.running_mean.data()[c], centre);
+    move(state.running_var.data()[c], spread * count / (count - 1));
+  }
+  if (state.batches.defined()) ++*state.batches.data<std::int64_t>();
+  norm.inverse_std(shape.c, var.data(), state.eps, var.data());
+  return {mean, var, count};
+}
+
+// dx, of statistics that all ranks share: theirs are the sums of dgamma and
+// dbeta that it depends on.
+void shared_backward(BatchNormBackward args, const SharedStatistics& shared,
+                     double count) {
+  const std::size_t channels = args.shape.c;
+  NormKernels& norm = backend(Device::kCpu).norm;
+  norm.gradient_sums(args);
+  std::vector<double> sums(args.dgamma, args.dgamma + channels);
+  sums.insert(sums.end(), args.dbeta, args.dbeta + channels);
+  shared.add_up(sums);
+  std::vector<float> all(sums.begin(), sums.end());
+  if (!shared.counts) std::fill(all.begin(), all.end(), 0.0f);
+  args.all_dgamma = all.data();
+  args.all_dbeta = all.data() + channels;
+  args.all_count = static_cast<float>(count);
+  norm.backward(args);
+}
 
 // Those of the batch; updates the running ones.
 Statistics batch_statistics(const Activation& shape, const Tensor& x,
                             const BatchNormState& state) {
-  if (shape.n * shape.pixels() <= 1) {
-    throw Error(fmt::format(
-        "batch norm of one value per channel, {}: its deviation is not known; "
-        "expected a larger batch per rank, or larger pictures",
-        to_string(x.shape())));
-  }
-  const auto per_channel = [&] {
-    return Tensor(shape_of({shape.c}), Dtype::kF32, Layout::kPlain, x.device());
-  };
-  const Tensor mean = per_channel(), inv_std = per_channel();
+  if (state.shared != nullptr) return shared_statistics(shape, x, state);
+  check_count(static_cast<double>(shape.n * shape.pixels()), x);
+  const Tensor mean = per_channel(shape, x.device());
+  const Tensor inv_std = per_channel(shape, x.device());
   backend(x.device())
       .norm.statistics({.shape = shape,
                         .x = x.raw(),
@@ -105,25 +173,30 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
   return make_result(
       "batch_norm", y, {x, gamma, beta, residual},
       [=, training = options.training, relu = options.relu,
+       shared = state.shared,
        residual = residual.without_value()](const Tensor& dy) {
         GradSink dgamma(gamma), dbeta(beta), dx(x), dresidual(residual);
-        backend(dy.device())
-            .norm.backward({.shape = shape,
-                            .x = x.data().raw(),
-                            .gamma = gamma.data().data(),
-                            .beta = beta.data().data(),
-                            .constant_statistics = !training,
-                            .mean = statistics.mean.data(),
-                            .inv_std = statistics.inv_std.data(),
-                            .relu = relu,
-                            .mask = data_or_null(mask),
-                            .dy = dy.raw(),
-                            .dx = dx.memory().raw(),
-                            .dresidual = residual.defined()
-                                             ? dresidual.memory().raw()
-                                             : nullptr,
-                            .dgamma = dgamma.memory().data(),
-                            .dbeta = dbeta.memory().data()});
+        const BatchNormBackward args{.shape = shape,
+                                     .x = x.data().raw(),
+                                     .gamma = gamma.data().data(),
+                                     .beta = beta.data().data(),
+                                     .constant_statistics = !training,
+                                     .mean = statistics.mean.data(),
+                                     .inv_std = statistics.inv_std.data(),
+                                     .relu = relu,
+                                     .mask = data_or_null(mask),
+                                     .dy = dy.raw(),
+                                     .dx = dx.memory().raw(),
+                                     .dresidual = residual.defined()
+                                                      ? dresidual.memory().raw()
+                                                      : nullptr,
+                                     .dgamma = dgamma.memory().data(),
+                                     .dbeta = dbeta.memory().data()};
+        if (statistics.count > 0) {
+          shared_backward(args, *shared, statistics.count);
+        } else {
+          backend(dy.device()).norm.backward(args);
+        }
         dbeta.deliver();
         dgamma.deliver();
         dresidual.deliver();
