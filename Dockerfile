@@ -47,7 +47,8 @@ RUN cmake --preset release -DRINGLET_TESTS=OFF -DRINGLET_CUDA=ON \
 FROM debian:12-slim AS runtime
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-      libdnnl2 libfmt9 libgomp1 libssl3 openmpi-bin \
+      libdnnl2 libfmt9 libgomp1 libpng16-16 libssl3 libturbojpeg0 \
+      openmpi-bin \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home ringlet
 # Docker may forbid processes to read each other's memory, which Open MPI else

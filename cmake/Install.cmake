@@ -46,5 +46,6 @@ write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/RingletConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES cmake/RingletConfig.cmake cmake/FindoneDNN.cmake
+  cmake/FindTurboJPEG.cmake
   ${PROJECT_BINARY_DIR}/RingletConfigVersion.cmake
   DESTINATION ${package})
