@@ -37,7 +37,7 @@ ARG RINGLET_MARCH=x86-64-v3
 COPY --from=nvidia /opt/nvidia /opt/nvidia
 # CMake finds the packages by this Python.
 ENV PATH=/opt/nvidia/bin:$PATH
-RUN pip install --no-cache-dir nvidia-cuda-nvcc nvidia-cuda-cccl
+RUN pip install --no-cache-dir nvidia-cuda-nvcc nvidia-cuda-cccl nvidia-nvtx
 RUN cmake --preset release -DRINGLET_TESTS=OFF -DRINGLET_CUDA=ON \
       -DRINGLET_NCCL=ON -DRINGLET_MARCH=$RINGLET_MARCH \
     && cmake --build --preset release --target ringlet allreduce_perf \

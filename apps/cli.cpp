@@ -85,9 +85,9 @@ const CLI::Validator kMib = expect<double>(
 const CLI::Validator kShare =
     expect<double>("a number from 0 to 1",
                    [](double value) { return value >= 0 && value <= 1; });
-const CLI::Validator kDecay =
-    expect<double>("a number from 0 to below 1",
-                   [](double value) { return value >= 0 && value < 1; });
+const CLI::Validator kDecay = expect<double>(
+    "a number from 0 to below 1",
+    [](double value) { return value >= 0 && static_cast<float>(value) < 1; });
 const CLI::Validator kBeta = expect<double>(
     "0, or a number from 0.05 to 1",
     [](double value) { return value == 0 || (value >= 0.05 && value <= 1); });

@@ -122,7 +122,7 @@ int doctor_command(int argc, char** argv) {
     be_rank_of_job(o.fault);
     return 0;
   }
-  if (const LaunchInfo self = launch_info(); !self.launcher.empty()) {
+  if (const LaunchInfo self = launch_info(); self.size > 1) {
     throw SharedError(fmt::format(
         "doctor under {}: expected to be started alone; it starts ranks itself",
         self.launcher));

@@ -33,8 +33,9 @@
 namespace ringlet {
 namespace {
 
-constexpr double kSeconds = 3;      // for what is done at once where it works
-constexpr double kGpuSeconds = 10;  // a driver may have to wake up first
+constexpr double kSeconds = 3;       // for what is done at once where it works
+constexpr double kDiskSeconds = 15;  // others may write much at that time
+constexpr double kGpuSeconds = 10;   // a driver may have to wake up first
 constexpr std::size_t kProbeBytes = 1 << 20;
 
 std::string value_of(const char* variable) {
@@ -266,7 +267,7 @@ NetworkFacts network_facts() {
 
 DiskFacts disk_facts(const std::filesystem::path& folder) {
   DiskFacts facts;
-  const Child child = run_child(kSeconds, [&] {
+  const Child child = run_child(kDiskSeconds, [&] {
     std::error_code none;
     std::filesystem::path there = std::filesystem::absolute(folder);
     while (!std::filesystem::exists(there, none) && there.has_relative_path()) {

@@ -57,7 +57,8 @@ Version version_in(const std::string& text) {
   const auto has = [&](const char* word) {
     return text.find(word) != std::string::npos;
   };
-  const bool mpich = has("MPICH") || has("HYDRA") || has("Intel");
+  const bool mpich =
+      has("MPICH") || has("MVAPICH") || has("HYDRA") || has("Intel");
   const bool open_mpi = has("Open MPI") || has("OpenRTE");
   return {open_mpi ? "Open MPI" : mpich ? "MPICH" : "", first_number(text)};
 }
@@ -116,8 +117,10 @@ Finding judge_job(const JobFacts& facts) {
         kFix);
   }
   if (!bad.empty()) {
-    return {"job", fine_without ? State::kWarn : State::kError,
-            fmt::format("{}: {}", start, fmt::join(bad, "; ")), kFix};
+    return {
+        "job",
+        fine_without && facts.job.succeeded() ? State::kWarn : State::kError,
+        fmt::format("{}: {}", start, fmt::join(bad, "; ")), kFix};
   }
   if (!facts.job.succeeded() || good != facts.back_ends) {
     return error("job", fmt::format("{}: {}", start, message_of(facts.job)),

@@ -75,11 +75,13 @@ constexpr std::string_view kForwarding = "mpirun: Forwarding signal";
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
 
 volatile std::sig_atomic_t signals = 0;
+volatile std::sig_atomic_t ending = 0;  // its end was asked for
 volatile std::sig_atomic_t forced = 0;  // mpirun was ended
 volatile pid_t mpirun = 0;              // 0: none runs
 
 // The first asks, the second ends, and after the alarm there is no mercy.
 void pass_on(int signal) {
+  if (signal != SIGALRM && signal != SIGUSR1) ending = 1;
   if (mpirun == 0) {
     if (signal != SIGALRM && signal != SIGUSR1) signals = signals + 1;
     return;
@@ -116,6 +118,12 @@ void handle(int signal) {
   action.sa_flags = SA_RESTART;
   RINGLET_CHECK(::sigaction(signal, &action, nullptr) == 0, "sigaction: {}",
                 std::strerror(errno));
+}
+
+void forget(int signal) {
+  struct sigaction action {};
+  ::sigaction(signal, nullptr, &action);
+  if (action.sa_handler == &pass_on) std::signal(signal, SIG_DFL);
 }
 
 void set_environment() {
@@ -192,6 +200,22 @@ LaunchOptions read_launch_options(int argc, char** argv) {
   become(mpirun_words(job.options, job.command));
 }
 
+// Without what mpirun puts before each line, where it was asked to:
+// "[1,0]<stderr>:".
+std::string_view untagged(std::string_view line) {
+  const std::size_t tag = line.find(">:");
+  if (!line.starts_with('[') || tag == std::string_view::npos) return line;
+  line.remove_prefix(tag + 2);
+  return line;
+}
+
+// Not yet waited for.
+bool has_ended(pid_t child) {
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT);
+  return info.si_pid != 0;
+}
+
 // Passes on what comes, line by line, but keeps our own lines for the end, and
 // what mpirun says of the signal that was sent to it for itself. Who outlives
 // an mpirun that was ended may hold the other end of the pipe.
@@ -199,9 +223,10 @@ std::string forward_errors(int from) {
   std::string ours, line;
   std::array<char, 4096> buffer{};
   const auto end_line = [&] {
-    if (line.starts_with(kOurs)) {
+    const std::string_view text = untagged(line);
+    if (text.starts_with(kOurs)) {
       ours += line;
-      if (line.starts_with(kHang)) ::alarm(kSecondsAfterHang);
+      if (text.starts_with(kHang)) ::alarm(kSecondsAfterHang);
     } else if (!line.starts_with(kForwarding)) {
       std::fwrite(line.data(), 1, line.size(), stderr);
     }
@@ -210,7 +235,7 @@ std::string forward_errors(int from) {
   pollfd ready{from, POLLIN, 0};
   for (;;) {
     if (::poll(&ready, 1, kMillisecondsToLook) <= 0) {
-      if (forced != 0) break;
+      if (has_ended(mpirun)) break;
       continue;
     }
     const ssize_t length = ::read(from, buffer.data(), buffer.size());
@@ -246,6 +271,8 @@ bool start_mpirun(const JobWords& job, int errors) {
     const pid_t child = ::fork();
     RINGLET_CHECK(child >= 0, "fork: {}", std::strerror(errno));
     if (child == 0) {
+      // What is sent to mpirun from here on is not for our handler.
+      for (const int signal : kSignals) forget(signal);
       ::sigprocmask(SIG_SETMASK, &before, nullptr);
       become_mpirun(job, errors);
     }
@@ -297,7 +324,7 @@ int launch_command(int argc, char** argv) {
   JobEnd end;
   while (job) {
     end = run_job(*job);
-    const bool over = !restarts || end.status == 0 || signals > 0;
+    const bool over = !restarts || end.status == 0 || ending != 0;
     job = over ? std::nullopt : restarts->after(end);
   }
   return end.status;

@@ -171,11 +171,18 @@ Restarts::Restarts(JobWords job, std::size_t most, std::size_t least_ranks)
     job_.command.insert(job_.command.end(), {"--out", run_.string()});
   }
   config_before_ = time_of(run_ / "config.json");
+  model_before_ = time_of(run_ / "model.safetensors");
 }
 
 // Each start of a run writes it anew, before the first step.
 bool Restarts::has_begun() const {
   return time_of(run_ / "config.json") != config_before_;
+}
+
+// The weights are the last that it writes.
+bool Restarts::has_finished() const {
+  const auto now = time_of(run_ / "model.safetensors");
+  return now.has_value() && now != model_before_;
 }
 
 // A rank that tells of an error would do so again, unless a host was the
@@ -213,14 +220,10 @@ std::size_t Restarts::feasible_ranks(const std::vector<Host>& hosts) const {
 
 // Of the newest checkpoint; nothing where none was ever finished.
 std::optional<std::size_t> Restarts::step_to_go_on() const {
-  const std::filesystem::path all = run_ / "checkpoints";
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(all, none)) {
-    if (entry.path().extension() != ".tmp") {
-      return find_resume_point(run_).position.steps_done;
-    }
+  if (CheckpointFolder(run_ / "checkpoints").steps().empty()) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  return find_resume_point(run_).position.steps_done;
 }
 
 // A fault on purpose has had its time. What a checkpoint holds is not said
@@ -240,8 +243,8 @@ JobWords Restarts::again(const Place& place, bool resume) const {
   next.command =
       without(next.command, {"--fault", "--batch-size", "--batch-per-rank"});
   if (resume) {
-    next.command =
-        without(next.command, {"--out", "--resume", "--recipe", "--init"});
+    next.command = without(
+        next.command, {"--out", "--resume", "--recipe", "--init", "--weights"});
     next.command.insert(next.command.end(), {"--resume", run_.string()});
   } else if (options_.resume.empty()) {
     next.command.insert(next.command.end(),
@@ -265,15 +268,24 @@ std::optional<JobWords> Restarts::after(const JobEnd& end) {
                     most_, reason));
     return std::nullopt;
   }
+  if (has_finished()) {
+    say(fmt::format("no restart: {}, but {} was written before that", reason,
+                    (run_ / "model.safetensors").string()));
+    return std::nullopt;
+  }
   std::optional<std::size_t> step;
   try {
     if (!place.all_hosts) place.ranks = feasible_ranks(place.hosts);
-    step = has_begun() ? step_to_go_on() : std::nullopt;
+    ever_begun_ |= has_begun();
+    step = ever_begun_ ? step_to_go_on() : std::nullopt;
     if (has_begun() && !step) {  // or it would be taken for another run
-      std::filesystem::remove(run_ / "config.json");
-      std::filesystem::remove(run_ / "metrics.jsonl");
-      config_before_.reset();
+      for (const char* file : {"config.json", "metrics.jsonl"}) {
+        const std::filesystem::path path = run_ / file;
+        if (!std::filesystem::exists(path)) continue;
+        std::filesystem::rename(path, path.string() + ".old");
+      }
     }
+    config_before_ = time_of(run_ / "config.json");
   } catch (const std::exception& error) {
     say(fmt::format("no restart: {}; {}", reason, error.what()));
     return std::nullopt;

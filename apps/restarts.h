@@ -58,7 +58,9 @@ class Restarts {
     bool all_hosts;
   };
 
+  // Since the last start, or the first one.
   bool has_begun() const;
+  bool has_finished() const;
   bool is_mended_by_restart(const JobEnd& end, bool all_hosts) const;
   std::size_t feasible_ranks(const std::vector<Host>& hosts) const;
   std::optional<std::size_t> step_to_go_on() const;
@@ -70,7 +72,9 @@ class Restarts {
   std::vector<Host> hosts_;  // of the hostfile, if there is one
   TrainOptions options_;     // with the batch of all ranks
   std::filesystem::path run_;
-  std::optional<std::filesystem::file_time_type> config_before_;
+  // Of files of the run before it was started.
+  std::optional<std::filesystem::file_time_type> config_before_, model_before_;
+  bool ever_begun_ = false;
 };
 
 }  // namespace ringlet

@@ -53,8 +53,12 @@ fs::path find_weights(const fs::path& path) {
   if (fs::exists(path / kModelFile)) return path / kModelFile;
   if (fs::exists(path / "checkpoints")) {
     std::vector<std::string> rejected;
-    return weights_in(
-        CheckpointFolder(path / "checkpoints").newest(rejected).folder);
+    const Checkpoint found =
+        CheckpointFolder(path / "checkpoints").newest(rejected);
+    for (const std::string& reason : rejected) {
+      fmt::print(stderr, "ringlet: warning: passed over {}\n", reason);
+    }
+    return weights_in(found.folder);
   }
   throw Error(
       fmt::format("{}: no weights there, expected a safetensors file, the "

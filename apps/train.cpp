@@ -117,6 +117,10 @@ void go_back_to(const ResumePoint& point, const RunDirectory& directory) {
                               .set_aside_after(point.position.steps_done)) {
     fmt::print("warning   a later checkpoint is now {}\n", path.string());
   }
+  if (std::filesystem::exists(directory.weights())) {
+    std::filesystem::rename(directory.weights(),
+                            directory.weights().string() + ".old");
+  }
   directory.cut_metrics(point.metrics_bytes);
 }
 
@@ -143,7 +147,7 @@ std::string passes_of(const TrainOptions& options, const TrainPlan& plan) {
 
 // Where the initial weights come from; "" where they are drawn.
 std::string weights_line(const TrainOptions& options, const Setup& setup) {
-  if (options.init.empty()) return "";
+  if (options.init.empty() || !options.resume.empty()) return "";
   const std::string file = find_weights(options.init).string();
   if (setup.drawn.empty()) return fmt::format("weights   {}\n", file);
   return fmt::format(

@@ -229,8 +229,9 @@ void add_machine(CLI::App& app, TrainOptions& o) {
       ->check(kMib);
   app.add_option("--wire-dtype", o.wire_dtype,
                  "What gradients are rounded to on their way between ranks, "
-                 "which add them in f32: f32, bf16 or f16; memory that the "
-                 "ranks of a host share keeps f32")
+                 "and by all but ordered after each sum: f32 (not at all), "
+                 "bf16 or f16; memory that the ranks of a host share keeps "
+                 "f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--check-weights", o.check_weights,
                  "Steps between comparisons of the ranks' weights, which must "

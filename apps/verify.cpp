@@ -32,9 +32,15 @@ TrainOptions in_one_process(const SavedRun& run) {
   options.check_weights = 0;
   options.hashes = true;
   options.batch_per_rank = 0;
-  // All ranks' pictures had one statistics.
+  options.wire_dtype = "f32";
+  // All ranks' pictures had the same statistics, pass by pass.
   const bool joined = options.batch_norm == "synchronised";
-  if (joined) options.batch_norm = "local";
+  if (joined && run.ranks > 1 && options.accumulate > 1) {
+    throw Error(fmt::format(
+        "{}: --batch-norm synchronised with --accumulate {} on {} ranks: one "
+        "process cannot put the same pictures into a pass",
+        run.path.string(), options.accumulate, run.ranks));
+  }
   const std::size_t passes = (joined ? 1 : run.ranks) * options.accumulate;
   if (options.virtual_ranks > 0 || passes == 1) return options;
   if (options.accumulate == 1 && !joined && std::has_single_bit(run.ranks)) {
@@ -50,7 +56,8 @@ TrainOptions in_one_process(const SavedRun& run) {
 bool has_same_order(const SavedRun& run) {
   const TrainOptions& options = run.options;
   if (options.virtual_ranks > 0 || run.ranks == 1) return true;
-  if (options.accumulate > 1 || options.batch_norm == "synchronised") {
+  if (options.accumulate > 1 || options.batch_norm == "synchronised" ||
+      options.wire_dtype != "f32") {
     return false;
   }
   const bool tree = options.comm == "ordered" || options.comm == "shared";
@@ -173,8 +180,9 @@ int verify_command(int argc, char** argv) {
     return 0;
   }
   const bool strict = has_same_order(run);
-  const bool half =
-      run.options.precision == "bf16" || run.options.precision == "f16";
+  const bool half = run.options.precision == "bf16" ||
+                    run.options.precision == "f16" ||
+                    run.options.wire_dtype != "f32";
   const double bound = half ? kHalfBound : kBound;
   const bool near = !strict && result.same_data && result.largest <= bound;
   fmt::print(

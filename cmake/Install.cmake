@@ -34,7 +34,7 @@ install(DIRECTORY kernels collectives engine models
 foreach(plugin ringlet_cuda ringlet_nccl)
   if(TARGET ${plugin})
     install(TARGETS ${plugin} LIBRARY DESTINATION lib)
-    target_link_options(ringlet_all INTERFACE
+    target_link_options(ringlet_kernels INTERFACE
       $<INSTALL_INTERFACE:LINKER:-rpath,$<INSTALL_PREFIX>/lib>)
   endif()
 endforeach()

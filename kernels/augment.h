@@ -51,6 +51,7 @@ struct PictureKey {
 constexpr Crop draw_crop(const Augmentation& what, const PictureKey& key,
                          std::size_t height, std::size_t width) {
   constexpr std::int32_t kPad = 4;
+  if (!what.crop && what.cutout == 0) return {};
   PhiloxStream random(key.seed, RandomPurpose::kAugmentation, key.epoch,
                       key.index);
   const auto below = [&](std::size_t bound) {

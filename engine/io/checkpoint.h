@@ -68,12 +68,13 @@ class CheckpointFolder {
   // Throws an Error with all reasons where none is.
   Checkpoint newest(std::vector<std::string>& rejected) const;
 
+  std::vector<std::size_t> steps() const;  // of all folders, the newest first
+
   // Renames those of later steps to step-N.old: a run that goes on from `step`
   // must not find them later. Returns their new names.
   std::vector<std::filesystem::path> set_aside_after(std::size_t step) const;
 
  private:
-  std::vector<std::size_t> steps() const;  // of all folders, the newest first
   void remove_unfinished() const;
 
   std::filesystem::path path_;

@@ -30,7 +30,7 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
       backward(out.loss);
       done(shard, out);
     } else {
-      run_nothing(batch);
+      run_nothing(batch, shard);
       phases.start(StepPhase::kBackward, shard);
     }
     buffers_.end_shard(shard);
@@ -41,9 +41,12 @@ void MicroBatches::run(const Batch& batch, const float* gradient_scale,
   buffers_.finalize();
 }
 
-// Where other ranks have pictures in this shard, and this one has none.
-void MicroBatches::run_nothing(const Batch& batch) const {
-  if (batch_norm_ == nullptr) return parallel_.backward_nothing();
+// Where this rank has no picture in the shard. Others may have; where not even
+// rank 0, whose blocks come first, nobody has.
+void MicroBatches::run_nothing(const Batch& batch, std::size_t shard) const {
+  if (batch_norm_ == nullptr || shard >= batch.global_count) {
+    return parallel_.backward_nothing();
+  }
   batch_norm_->count_pictures(false);
   const Tensor picture = Tensor::zeros(
       {1, batch.images.dim(1), batch.images.dim(2), batch.images.dim(3)});

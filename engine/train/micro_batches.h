@@ -39,7 +39,7 @@ class MicroBatches {
            const Done& done) const;
 
  private:
-  void run_nothing(const Batch& batch) const;
+  void run_nothing(const Batch& batch, std::size_t shard) const;
 
   Module& model_;
   DataParallel& parallel_;

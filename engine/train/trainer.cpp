@@ -368,8 +368,9 @@ void Trainer::fail_not_finite() {
   throw SharedError(fmt::format(
       "{} steps in a row without a finite loss and gradient, the last of them "
       "step {}; in backward it was first {}: the training has diverged; a "
-      "smaller --lr (now {}) or some --warmup-epochs may help",
-      kMostSkipped, position_.steps_done, where, plan_.schedule.base_lr));
+      "smaller --lr (now {}) or some --warmup-epochs may help{}",
+      kMostSkipped, position_.steps_done, where, plan_.schedule.base_lr,
+      options_.wire_dtype == "f16" ? ", or --wire-dtype bf16" : ""));
 }
 
 }  // namespace ringlet

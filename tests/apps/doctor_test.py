@@ -92,7 +92,7 @@ class DoctorTest(job.JobTest):
                 ("environment", "in effect: OMPI_"),
                 ("shared memory", "map each other's"),
                 ("network", "127.0.0.1 answers"),
-                ("disk", "writes, fsyncs, renames"),
+                ("disk", "writes, fsyncs, renames|MiB free"),
                 ("mpirun", "in PATH, .+ linked"),
                 ("job", f"2 ranks by mpirun .+ rightly .+: {BACK_ENDS}$"),
                 ("binding", "mpirun gives a rank"),
@@ -136,9 +136,9 @@ class DoctorTest(job.JobTest):
 
     def test_binding(self):
         self.assert_finds(
-            "binding", "warn", "gives a rank 1 processor for its 2 threads",
+            "binding", "warn", r"gives a rank \d+ processors? for its 64 threads",
             "--np", 1, fix="bind-to none", environment={
-                "OMP_NUM_THREADS": "2",
+                "OMP_NUM_THREADS": "64",
                 "OMPI_MCA_hwloc_base_binding_policy": "core"})
 
     def test_environment(self):

@@ -30,9 +30,9 @@ class ElasticTest(job.JobTest):
         return self.start_command(self.program, "launch", *words,
                                   own_group=True, **how)
 
-    def finish(self, process):
+    def finish(self, process, within=job.SECONDS_TO_HANG):
         """Status, and our own lines about restarts."""
-        output, errors = process.communicate(timeout=job.SECONDS_TO_HANG)
+        output, errors = process.communicate(timeout=within)
         return process.returncode, [
             line.removeprefix("ringlet: ") for line in errors.splitlines()
             if line.startswith(("ringlet: restart", "ringlet: no restart"))]
@@ -130,7 +130,7 @@ class ElasticTest(job.JobTest):
     def test_a_hang_is_met_with_a_restart(self):
         process = self.launch(
             "-np", 2, "--max-restarts", 1, "--", *NEW, "--out", "run",
-            "--timeout", 2, "--fault", "rank=1,op=all_reduce#60,kind=stop")
+            "--timeout", 10, "--fault", "rank=1,op=all_reduce#60,kind=stop")
         status, lines = self.finish(process)
         self.assertEqual(status, 0)
         self.assertRegex(lines[0], r"^restart 1 of 1: a rank hung or was lost; "
@@ -233,6 +233,34 @@ class ElasticTest(job.JobTest):
                              (0 if restarts else 205, restarts), lines)
             self.assertEqual(len(self.calls()), 1 + restarts)
 
+    def test_an_error_is_told_also_where_mpirun_tags_lines(self):
+        begun = "mkdir run; echo > run/config.json; "
+        for line, restarts in (("[1,0]<stderr>:ringlet: no data", 0),
+                               ("[1,0]<stderr>:no word of ours", 1)):
+            shutil.rmtree(self.folder / "run", ignore_errors=True)
+            status, lines = self.finish(self.start_on_hosts(
+                "exit 0", body=f'{begun} echo "{line}" >&2; exit 1'))
+            self.assertEqual((status, len(lines)),
+                             (0 if restarts else 1, restarts), lines)
+            self.assertEqual(len(self.calls()), 1 + restarts)
+
+    def test_what_had_finished_is_left_as_it_is(self):
+        status, lines = self.finish(self.start_on_hosts(
+            "exit 0", body="mkdir run; echo > run/config.json; "
+            "echo > run/model.safetensors; kill -9 $$"))
+        self.assertEqual((status, lines), (137, [
+            f"no restart: {KILLED}, but run/model.safetensors was written "
+            "before that"]))
+        self.assertTrue((self.folder / "run/config.json").exists())
+
+    def test_who_asked_for_the_end_gets_no_restart(self):
+        process = self.start_on_hosts(
+            "exit 0", body="trap \"kill -9 $$\" USR2; echo > ready; "
+            "while true; do sleep 0.1; done")
+        wait_until((self.folder / "ready").exists)
+        process.send_signal(signal.SIGUSR2)
+        self.assertEqual(self.finish(process), (137, []))
+
     def test_too_few_hosts_are_named(self):
         status, lines = self.finish(self.start_on_hosts(
             '[ "$1" = a ]', "--min-ranks", 3))
@@ -254,13 +282,14 @@ class ElasticTest(job.JobTest):
             "sh", "-c", script, "sh", "sh", "-c",
             'exec "$0" launch -np 4 --hostfile "$CLUSTER_HOSTFILE" '
             '--max-restarts 1 --min-ranks 2 -- "$@"', self.program,
-            *NEW, "--out", "run", "--timeout", 3)
-        status, lines = self.finish(process)
+            *NEW, "--out", "run", "--timeout", 10)
+        # It takes 10 s to be missed, and as long to give up mpirun.
+        status, lines = self.finish(process, 3 * job.SECONDS_TO_HANG)
         self.assertEqual(status, 0)
         self.assertEqual(len(lines), 1, lines)
         self.assertRegex(
             lines[0], r"^restart 1 of 1: .+, and there is no answer from h1; "
-            r"goes on from step 1\d on 2 ranks of h0, h2, h3$")
+            r"goes on from step \d+ on 2 ranks of h0, h2, h3$")
         self.assertEqual(self.weights("run"), expected)
 
 

@@ -4,6 +4,7 @@ train --weights."""
 import json
 import re
 import struct
+import time
 import tempfile
 import pathlib
 import zlib
@@ -107,6 +108,32 @@ class InteropTest(job.JobTest):
         self.assertEqual(result["weights"], str(path / "model.safetensors"))
         self.assertEqual(result["loss"],
                          self.evaluation(self.weights)["loss"])
+
+    def test_eval_takes_the_average_of_the_weights(self):
+        options = ["train", "--model", "resnet20", "--batch-size", 8,
+                   "--threads", 1, "--ema-decay", 0.5]
+        self.run_job(*options, "--steps", 4, "--checkpoint-steps", 2, "--out",
+                     "averaged")
+        run = self.folder / "averaged"
+        of_run = self.evaluation(run)
+        checkpoint = run / "checkpoints/step-4"
+        of_checkpoint = self.evaluation(checkpoint)
+        self.assertEqual(of_checkpoint["weights"],
+                         str(checkpoint / "ema.safetensors"))
+        self.assertEqual(of_checkpoint["loss"], of_run["loss"])
+        self.assertNotEqual(
+            of_run["loss"],
+            self.evaluation(checkpoint / "model.safetensors")["loss"])
+        # Weights of an end that is no longer the end are put aside.
+        process = self.start("train", "--resume", "averaged", "--steps", 100000)
+        while not (run / "model.safetensors.old").exists():
+            self.assertIsNone(process.poll())
+            time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=job.SECONDS_TO_HANG)
+        self.assertEqual(
+            self.evaluation(run)["weights"].rpartition("/")[2],
+            "ema.safetensors")
 
     def test_eval_refuses_other_classes(self):
         cifar = self.folder / "cifar"

@@ -102,8 +102,10 @@ class TraceTest(job.JobTest):
                 for step in (3, 4):
                     seconds = sum(e["dur"] for e in parts
                                   if e["args"]["training_step"] == step) / 1e6
-                    self.assertAlmostEqual(
-                        seconds, metrics[step - 1]["time"][phase], delta=0.01)
+                    # An activity is within the time of its phase.
+                    self.assertGreater(seconds, 0)
+                    self.assertLessEqual(
+                        seconds, metrics[step - 1]["time"][phase] + 1e-4)
         # Each bucket is complete before it is summed.
         for rank in range(2):
             for call in events:

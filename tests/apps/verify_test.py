@@ -162,6 +162,24 @@ class VerifyTest(job.JobTest):
         self.assert_fails(self.start("verify", "run"),
                           "ringlet: run/hashes.bin: cannot be read")
 
+    def test_runs_that_were_rounded_or_joined(self):
+        """What one process does otherwise is known, and then near."""
+        joined = ["--batch-norm", "synchronised"]
+        for ranks, options, to_the_bit in (
+                (2, ["--comm", "ring", "--wire-dtype", "bf16"], False),
+                (1, joined, True), (2, joined, False)):
+            with self.subTest(options, ranks=ranks):
+                shutil.rmtree(self.folder / "run", ignore_errors=True)
+                self.run_job(*TOY, *EIGHT, *options, "--out", "run",
+                             ranks=ranks)
+                output, status = self.status("verify", "run")
+                self.assertEqual(status, 0, output)
+                self.assertEqual("to the bit" in output, to_the_bit, output)
+        self.change_option("run", accumulate=2)
+        self.assert_refused(
+            "ringlet: run: --batch-norm synchronised with --accumulate 2 on 2 "
+            "ranks: .+", self.start("verify", "run"))
+
 
 if __name__ == "__main__":
     job.main()

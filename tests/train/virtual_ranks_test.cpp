@@ -177,6 +177,17 @@ TEST_CASE("synchronised batch norm is that of one rank with all pictures") {
   }
 }
 
+TEST_CASE("passes without a picture on any rank do not matter") {
+  TrainOptions options = small_options();
+  options.batch_norm = "synchronised";
+  options.accumulate = 5;  // the last batch has 3 pictures
+  const Run one = train(options, 1, "ring");
+  const Run two = train(options, 2, "ring");
+  CHECK(one.metrics.size() == two.metrics.size());
+  CHECK(one.batches == 2 * 5 + 3 + 2 * 5);
+  CHECK(two.batches == one.batches);
+}
+
 TEST_CASE("what the passes do not fit to is refused") {
   TrainOptions options = small_options();
   const auto refuses = [&](std::size_t ranks, const std::string& text) {
