@@ -4,8 +4,8 @@ train --weights."""
 import json
 import re
 import struct
-import time
 import tempfile
+import time
 import pathlib
 import zlib
 
