@@ -23,8 +23,8 @@ inline constexpr std::size_t kMostPixels = std::size_t{1} << 26;
 // Whatever they hold becomes 8-bit sRGB: grey becomes colour, 16 bits become 8,
 // what is transparent shows white behind it. Turns nothing: the orientation
 // that cameras note is not looked at. Throws an Error that names the file where
-// it cannot be read, is neither, is damaged or cut before its last row, or has more
-// than kMostPixels.
+// it cannot be read, is neither, is damaged or cut before its last row, or has
+// more than kMostPixels.
 Picture read_picture(const std::filesystem::path& path);
 
 // Appends a picture of any size to `set`, with label 0. Its largest centred

@@ -12,9 +12,8 @@ namespace {
 // Parameters and buffers that change at random.
 struct Model {
   std::mt19937 random{5};
-  std::vector<Variable> parameters{
-      Variable(Tensor::zeros({30, 41}), true),
-      Variable(Tensor::zeros({7}), true)};
+  std::vector<Variable> parameters{Variable(Tensor::zeros({30, 41}), true),
+                                   Variable(Tensor::zeros({7}), true)};
   ParameterArena arena{parameters};
   Tensor buffers = Tensor::zeros({9});
   Tensor batches = Tensor::zeros({}, Dtype::kI64);
