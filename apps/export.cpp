@@ -2,6 +2,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/mpirun.h"
 #include "apps/saved_model.h"
 #include "engine/io/weights.h"
 
@@ -55,9 +56,11 @@ int import_command(int argc, char** argv) {
   fmt::print(
       "weights   {}: {}\n"
       "all tensors fit; to train from them:\n"
-      "  ringlet train --model {} --stem {} --weights {}\n",
-      model.file.string(), model.description(), model.kind.name,
-      name_of(model.kind.options.stem), model.file.string());
+      "  {}\n",
+      model.file.string(), model.description(),
+      shell_line({"ringlet", "train", "--model", model.kind.name, "--stem",
+                  name_of(model.kind.options.stem), "--weights",
+                  model.file.string()}));
   return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/saved_model.h"
 #include "kernels/runtime/error.h"
 
 // `ringlet metrics RUN`: metrics.jsonl as a table. It is made when it is asked
@@ -95,6 +96,7 @@ int metrics_command(int argc, char** argv) {
   app.add_option("RUN", run, "Folder of a run")->required();
   app.add_flag("--epochs", epochs, "Of epochs, not of steps");
   if (!parse_or_help(app, argc, argv)) return 0;
+  expect_one_process("metrics");
   const std::filesystem::path path =
       std::filesystem::path(run) / "metrics.jsonl";
   if (epochs) {

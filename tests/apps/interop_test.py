@@ -145,11 +145,12 @@ class InteropTest(job.JobTest):
                                               "cifar"))
 
     def test_one_process_only(self):
-        for command in ("eval", "import"):
+        for command, *more in (("eval",), ("import",), ("metrics",),
+                               ("export", "out"), ("predict", "a.png")):
             self.assert_refused(
                 f"ringlet: {command} is for one process, but 2 were started: "
                 "expected no mpirun",
-                self.start(command, self.weights, ranks=2))
+                self.start(command, self.weights, *more, ranks=2))
 
     def test_predict(self):
         write_png(self.folder / "a.png", 32, 32, lambda x, y: (8 * x, 8 * y, 9))
@@ -203,6 +204,11 @@ class InteropTest(job.JobTest):
         self.assertEqual(ours, theirs)
         self.assertEqual(metadata["format"], "pt")
         self.assertEqual(metadata["model"], "resnet20")
+
+    def test_import_prints_a_line_for_a_shell(self):
+        path = self.folder / "two words.safetensors"
+        path.write_bytes(self.weights.read_bytes())
+        self.assertIn(f"--weights '{path}'\n", self.run_job("import", path))
 
     def test_import_says_what_it_is(self):
         plain = self.plain_weights()
