@@ -44,7 +44,8 @@ class JobTest(unittest.TestCase):
     def start_command(self, *command, environment=None, own_group=False):
         # The settings of whoever runs the tests must not matter.
         clean = {name: value for name, value in os.environ.items()
-                 if not name.startswith(("OMP_", "OMPI_", "PMI", "RINGLET_"))}
+                 if not name.startswith(("OMP_", "OMPI_", "PRTE_", "PMI",
+                                         "RINGLET_"))}
         # Nor whether there is a GPU: --device auto would take it.
         clean["CUDA_VISIBLE_DEVICES"] = ""
         files, began = self.files(), time.monotonic()
