@@ -61,9 +61,13 @@ void DataLoader::start(std::uint32_t epoch, std::size_t first_step) {
 std::optional<Batch> DataLoader::next() {
   prefetch();
   if (pending_.empty()) return std::nullopt;
-  std::future<Batch> batch = std::move(pending_.front());
+  std::future<Batch> made = std::move(pending_.front());
   pending_.pop_front();
-  return batch.get();
+  Batch batch = made.get();
+  if (options_.dtype != Dtype::kF32) {
+    batch.images = batch.images.to_layout(Layout::kPlain, options_.dtype);
+  }
+  return batch;
 }
 
 // Keeps the workers busy: asks for batches until enough are on their way.

@@ -40,7 +40,7 @@ struct DataLoaderOptions {
   std::uint64_t seed = 0;   // of the augmentation
   std::size_t workers = 0;  // threads that prefetch; 0: next() does the work
   Device device = Device::kCpu;  // where the batches are to lie
-  Dtype dtype = Dtype::kF32;     // of the pictures; only f32 on the CPU
+  Dtype dtype = Dtype::kF32;     // of the pictures
 };
 
 // Yields the batches of this rank, in order:

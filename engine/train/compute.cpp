@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/backend.h"
 #include "kernels/runtime/error.h"
 
 namespace ringlet {
@@ -24,10 +25,15 @@ ComputeOptions compute_options(const std::string& device,
   ComputeOptions options{.device = device_named(device)};
   const bool on_gpu = options.device == Device::kCuda;
   if (precision == "f32" || (precision == "auto" && !on_gpu)) return options;
-  if (!on_gpu) {
+  if (!on_gpu && precision != "bf16") {
+    throw Error(fmt::format(
+        "--precision {} on the CPU: expected f32 or bf16, or --device cuda",
+        precision));
+  }
+  if (!on_gpu && backend().activation_layout != Layout::kBlocked16) {
     throw Error(
-        fmt::format("--precision {} on the CPU: expected f32, or --device cuda",
-                    precision));
+        "--precision bf16: oneDNN has it on processors with AVX-512, "
+        "which this one is not; expected f32");
   }
   options.tf32 = precision == "tf32";
   if (precision == "f16") options.dtype = Dtype::kF16;

@@ -21,8 +21,9 @@ struct ComputeOptions {
 };
 
 // From --device (auto, cpu, cuda) and --precision (auto, f32, tf32, bf16, f16):
-// auto takes a GPU where one can be used, and there bf16. Throws an Error that
-// names the option where they do not fit, or no GPU can be used.
+// auto takes a GPU where one can be used, and there bf16. The CPU has f32 and,
+// with AVX-512, bf16. Throws an Error that names the option where they do not
+// fit, or no GPU can be used.
 ComputeOptions compute_options(const std::string& device,
                                const std::string& precision);
 

@@ -49,7 +49,8 @@ void MicroBatches::run_nothing(const Batch& batch, std::size_t shard) const {
   }
   batch_norm_->count_pictures(false);
   const Tensor picture = Tensor::zeros(
-      {1, batch.images.dim(1), batch.images.dim(2), batch.images.dim(3)});
+      {1, batch.images.dim(1), batch.images.dim(2), batch.images.dim(3)},
+      batch.images.dtype());
   const float no_gradient = 0;
   backward(cross_entropy(model_.forward(Variable(picture)),
                          Tensor::zeros({1}, Dtype::kI32),

@@ -20,7 +20,8 @@ Layout activation_layout() {
 }
 
 void check_type(const char* op, Dtype dtype) {
-  RINGLET_CHECK(dtype == Dtype::kF32, "{} of {} on the CPU: expected f32", op,
+  RINGLET_CHECK(dtype == Dtype::kF32 || dtype == Dtype::kBF16,
+                "{} of {} on the CPU: expected f32 or bf16", op,
                 name_of(dtype));
 }
 

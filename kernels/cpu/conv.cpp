@@ -31,10 +31,15 @@ memory::format_tag tag_of(Layout layout) {
   return memory::format_tag::nchw;
 }
 
-memory::desc plain_weights(const ConvShape& s) {
+memory::data_type type_of(Dtype dtype) {
+  return dtype == Dtype::kBF16 ? memory::data_type::bf16
+                               : memory::data_type::f32;
+}
+
+memory::desc plain_weights(const ConvShape& s, Dtype dtype) {
   const auto dim = [](std::size_t v) { return static_cast<memory::dim>(v); };
   return {{dim(s.k), dim(s.c), dim(s.kernel_h), dim(s.kernel_w)},
-          memory::data_type::f32,
+          type_of(dtype),
           memory::format_tag::oihw};
 }
 
@@ -61,7 +66,7 @@ class Conv final : public ConvKernels {
           compiled({args, ConvPass::kForward, bias != nullptr});
       Arguments arguments{
           {DNNL_ARG_SRC, wrap(conv.src, x)},
-          {DNNL_ARG_WEIGHTS, arranged_weights(shape, conv, weight)},
+          {DNNL_ARG_WEIGHTS, arranged_weights(args, conv, weight)},
           {DNNL_ARG_DST, wrap(conv.dst, y)}};
       if (bias != nullptr) arguments[DNNL_ARG_BIAS] = vector_of(shape.k, bias);
       execute(conv, arguments);
@@ -74,7 +79,7 @@ class Conv final : public ConvKernels {
       const DnnlConv& conv = compiled({args, ConvPass::kBackwardData, false});
       Arguments arguments{
           {DNNL_ARG_DIFF_DST, wrap(conv.dst, dy)},
-          {DNNL_ARG_WEIGHTS, arranged_weights(args.shape, conv, weight)},
+          {DNNL_ARG_WEIGHTS, arranged_weights(args, conv, weight)},
           {DNNL_ARG_DIFF_SRC, wrap(conv.src, dx)}};
       execute(conv, arguments);
     });
@@ -86,7 +91,7 @@ class Conv final : public ConvKernels {
     checked("backward_weights", args, [&] {
       const DnnlConv& conv =
           compiled({args, ConvPass::kBackwardWeights, dbias != nullptr});
-      const memory::desc plain = plain_weights(shape);
+      const memory::desc plain = plain_weights(shape, Dtype::kF32);
       const bool as_is = conv.weights == plain;
       memory result =
           as_is ? wrap(plain, dweight)
@@ -136,6 +141,7 @@ class Conv final : public ConvKernels {
   DnnlConv compile(const Key& key) {
     DnnlConvRequest request{key.args.shape,
                             key.pass,
+                            type_of(key.args.dtype),
                             tag_of(key.args.x_layout),
                             tag_of(activation_layout()),
                             key.bias,
@@ -167,9 +173,9 @@ class Conv final : public ConvKernels {
   }
 
   // The plain weights in the layout that the kernel wants.
-  memory arranged_weights(const ConvShape& shape, const DnnlConv& conv,
+  memory arranged_weights(const ConvArgs& args, const DnnlConv& conv,
                           const void* weight) {
-    memory plain = wrap(plain_weights(shape), weight);
+    memory plain = wrap(plain_weights(args.shape, args.dtype), weight);
     if (plain.get_desc() == conv.weights) return plain;
     memory arranged = wrap(conv.weights, weights_.get(conv.weights.get_size()));
     copy(plain, arranged);

@@ -7,7 +7,7 @@ using dnnl::memory;
 using dnnl::prop_kind;
 
 struct Descs {
-  memory::desc src, weights, bias, dst;
+  memory::desc src, weights, dweights, bias, dst;
   memory::dims strides, padding;
 };
 
@@ -17,14 +17,16 @@ Descs descs_of(const DnnlConvRequest& request) {
   const ConvShape& s = request.shape;
   constexpr auto kF32 = memory::data_type::f32;
   Descs d;
-  d.src = {{dim(s.n), dim(s.c), dim(s.h), dim(s.w)}, kF32, request.src_tag};
-  d.weights = {{dim(s.k), dim(s.c), dim(s.kernel_h), dim(s.kernel_w)},
-               kF32,
-               memory::format_tag::any};
+  d.src = {
+      {dim(s.n), dim(s.c), dim(s.h), dim(s.w)}, request.type, request.src_tag};
+  const memory::dims filters{dim(s.k), dim(s.c), dim(s.kernel_h),
+                             dim(s.kernel_w)};
+  d.weights = {filters, request.type, memory::format_tag::any};
+  d.dweights = {filters, kF32, memory::format_tag::any};
   // A descriptor without dimensions means that there is no bias.
   if (request.bias) d.bias = {{dim(s.k)}, kF32, memory::format_tag::a};
   d.dst = {{dim(s.n), dim(s.k), dim(s.out_h()), dim(s.out_w())},
-           kF32,
+           request.type,
            request.dst_tag};
   d.strides = {dim(s.stride), dim(s.stride)};
   d.padding = {dim(s.padding), dim(s.padding)};
@@ -57,7 +59,7 @@ auto backward_data_desc(const dnnl::engine& engine,
 auto backward_weights_desc(const dnnl::engine& engine,
                            const DnnlConvRequest& request, const Descs& d) {
   return dnnl::convolution_backward_weights::primitive_desc(
-      engine, request.algorithm, d.src, d.weights, d.bias, d.dst, d.strides,
+      engine, request.algorithm, d.src, d.dweights, d.bias, d.dst, d.strides,
       d.padding, d.padding, forward_desc(engine, request, d), attributes());
 }
 
@@ -82,8 +84,8 @@ auto backward_data_desc(const dnnl::engine& engine,
 auto backward_weights_desc(const dnnl::engine& engine,
                            const DnnlConvRequest& request, const Descs& d) {
   return dnnl::convolution_backward_weights::primitive_desc(
-      {request.algorithm, d.src, d.weights, d.bias, d.dst, d.strides, d.padding,
-       d.padding},
+      {request.algorithm, d.src, d.dweights, d.bias, d.dst, d.strides,
+       d.padding, d.padding},
       attributes(), engine, forward_desc(engine, request, d));
 }
 

@@ -18,6 +18,7 @@ struct DnnlConv {
 struct DnnlConvRequest {
   ConvShape shape;
   ConvPass pass;
+  dnnl::memory::data_type type;  // but of bias and gradients of parameters
   dnnl::memory::format_tag src_tag, dst_tag;
   bool bias;
   dnnl::algorithm algorithm;

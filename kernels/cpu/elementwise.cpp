@@ -30,12 +30,15 @@ class Index {
 template <typename Value>
 void combine(const char* op, std::size_t count, Dtype dtype, const void* a,
              const void* b, void* y, Value value) {
-  check_type(op, dtype);
-  const float* left = floats(a);
-  const float* right = floats(b);
-  float* result = floats(y);
+  with_element(op, dtype, [&]<typename T>(T) {
+    const T* left = as<T>(a);
+    const T* right = as<T>(b);
+    T* result = as<T>(y);
 #pragma omp parallel for simd
-  for (std::size_t i = 0; i < count; ++i) result[i] = value(left[i], right[i]);
+    for (std::size_t i = 0; i < count; ++i) {
+      result[i] = narrow<T>(value(widen(left[i]), widen(right[i])));
+    }
+  });
 }
 
 class Elementwise final : public ElementwiseKernels {
@@ -59,16 +62,25 @@ class Elementwise final : public ElementwiseKernels {
 
   void reorder(const Activation& from, const void* x, Layout layout,
                Dtype dtype, void* y) override {
-    check_type("reorder", from.dtype);
-    check_type("reorder", dtype);
+    with_element("reorder", from.dtype, [&]<typename From>(From) {
+      with_element("reorder", dtype, [&]<typename To>(To) {
+        reorder(from, as<From>(x), layout, as<To>(y));
+      });
+    });
+  }
+
+ private:
+  template <typename From, typename To>
+  static void reorder(const Activation& from, const From* x, Layout layout,
+                      To* y) {
     const Index source(from, from.layout), target(from, layout);
     const std::size_t padded = round_up(from.c, block_of(layout));
 #pragma omp parallel for
     for (std::size_t n = 0; n < from.n; ++n) {
       for (std::size_t c = 0; c < padded; ++c) {
         for (std::size_t p = 0; p < from.pixels(); ++p) {
-          floats(y)[target(n, c, p)] =
-              c < from.c ? floats(x)[source(n, c, p)] : 0.0f;
+          y[target(n, c, p)] =
+              c < from.c ? narrow<To>(widen(x[source(n, c, p)])) : To{};
         }
       }
     }

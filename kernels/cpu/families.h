@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "kernels/backend.h"
+#include "kernels/runtime/half.h"
 
 // The CPU's op families; each is made by the file of its name.
 namespace ringlet::cpu {
@@ -11,14 +12,27 @@ namespace ringlet::cpu {
 // code, of 8 elsewhere. DNNL_MAX_CPU_ISA=AVX2 forces the latter.
 Layout activation_layout();
 
-// What an op gets as elements of a type is float here.
-inline const float* floats(const void* p) {
-  return static_cast<const float*>(p);
+// What an op gets as elements of some type.
+template <typename T>
+const T* as(const void* p) {
+  return static_cast<const T*>(p);
 }
-inline float* floats(void* p) { return static_cast<float*>(p); }
+template <typename T>
+T* as(void* p) {
+  return static_cast<T*>(p);
+}
 
-// Throws unless the CPU's kernels know that type.
+// Throws unless the CPU's kernels know that type: f32 or bf16.
 void check_type(const char* op, Dtype dtype);
+
+// Calls body(T{}) for the type of the elements in memory. All is computed in
+// float.
+template <typename Body>
+void with_element(const char* op, Dtype dtype, Body body) {
+  check_type(op, dtype);
+  if (dtype == Dtype::kBF16) return body(BFloat16{});
+  body(float{});
+}
 
 std::unique_ptr<ConvKernels> make_conv();
 std::unique_ptr<NormKernels> make_norm();

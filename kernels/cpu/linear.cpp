@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/families.h"
+#include "kernels/cpu/floats.h"
 #include "kernels/cpu/vec.h"
 
 namespace ringlet::cpu {
@@ -67,13 +67,14 @@ class Linear final : public LinearKernels {
  public:
   void forward(const LinearArgs& s, const void* x, const void* weight,
                const float* bias, void* y) override {
-    check_type("linear", s.dtype);
+    const FloatInput in = input(s, x, s.n * s.in);
+    const FloatInput w = input(s, weight, s.out * s.in);
+    const FloatOutput out("linear", y, s.dtype, s.n * s.out);
     each_rows(s.n, [&](Rows rows) {
       for (std::size_t o = 0; o < s.out; ++o) {
         for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
-          floats(y)[r * s.out + o] =
-              bias[o] +
-              dot(floats(x) + r * s.in, floats(weight) + o * s.in, s.in);
+          out.data()[r * s.out + o] =
+              bias[o] + dot(in.data() + r * s.in, w.data() + o * s.in, s.in);
         }
       }
     });
@@ -81,25 +82,34 @@ class Linear final : public LinearKernels {
 
   void backward_data(const LinearArgs& s, const void* dy, const void* weight,
                      void* dx) override {
-    check_type("linear", s.dtype);
+    const FloatInput dout = input(s, dy, s.n * s.out);
+    const FloatInput w = input(s, weight, s.out * s.in);
+    const FloatOutput din("linear", dx, s.dtype, s.n * s.in);
     const auto value = [&](std::size_t n, std::size_t o) {
-      return floats(dy)[n * s.out + o];
+      return dout.data()[n * s.out + o];
     };
-    multiply(s.n, s.in, s.out, value, floats(weight), floats(dx));
+    multiply(s.n, s.in, s.out, value, w.data(), din.data());
   }
 
   void backward_weights(const LinearArgs& s, const void* x, const void* dy_,
                         float* dweight, float* dbias) override {
-    check_type("linear", s.dtype);
-    const float* dy = floats(dy_);
+    const FloatInput in = input(s, x, s.n * s.in);
+    const FloatInput dout = input(s, dy_, s.n * s.out);
+    const float* dy = dout.data();
     const auto value = [&](std::size_t o, std::size_t n) {
       return dy[n * s.out + o];
     };
-    multiply(s.out, s.in, s.n, value, floats(x), dweight);
+    multiply(s.out, s.in, s.n, value, in.data(), dweight);
     std::fill_n(dbias, s.out, 0.0f);
     for (std::size_t n = 0; n < s.n; ++n) {
       for (std::size_t o = 0; o < s.out; ++o) dbias[o] += dy[n * s.out + o];
     }
+  }
+
+ private:
+  static FloatInput input(const LinearArgs& s, const void* p,
+                          std::size_t count) {
+    return {"linear", p, s.dtype, count};
   }
 };
 

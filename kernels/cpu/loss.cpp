@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/families.h"
+#include "kernels/cpu/floats.h"
 
 namespace ringlet::cpu {
 namespace {
@@ -12,11 +12,14 @@ namespace {
 class Loss final : public LossKernels {
  public:
   void cross_entropy(const CrossEntropyArgs& args) override {
-    check_type("cross_entropy", args.dtype);
+    const std::size_t count = args.n * args.classes;
+    const FloatInput all("cross_entropy", args.logits, args.dtype, count);
+    const FloatOutput gradients("cross_entropy", args.dlogits, args.dtype,
+                                count);
     CrossEntropyResult& result = *args.result;
     result = {};
     for (std::size_t i = 0; i < args.n; ++i) {
-      const float* logits = floats(args.logits) + i * args.classes;
+      const float* logits = all.data() + i * args.classes;
       const Target target = target_of(args, i);
       if (target.label >= args.classes || target.other >= args.classes) {
         if (result.bad_label < 0) result.bad_label = static_cast<long>(i);
@@ -29,7 +32,7 @@ class Loss final : public LossKernels {
       result.correct += largest == logits + target.label;
       if (args.dlogits != nullptr) {
         gradient(args, logits, target, total,
-                 floats(args.dlogits) + i * args.classes);
+                 gradients.data() + i * args.classes);
       }
     }
     result.loss *= static_cast<double>(args.scale);

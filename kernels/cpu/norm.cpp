@@ -19,8 +19,8 @@ struct Sums {
 
 // The tile's mean and its sum of squares around that mean. The second walk
 // finds the tile in cache.
-template <std::size_t B>
-Sums<B> mean_and_squares(const float* x, std::size_t pixels) {
+template <std::size_t B, typename T>
+Sums<B> mean_and_squares(const T* x, std::size_t pixels) {
   Vec<B> sum{};
   for (std::size_t p = 0; p < pixels; ++p) sum += load<B>(x + p * B);
   const Vec<B> mean = sum / static_cast<float>(pixels);
@@ -45,10 +45,10 @@ struct Lanes {
 // Results larger than this have left the caches when the next op reads them.
 constexpr std::size_t kStreamedBytes = std::size_t{32} << 20;
 
-// Stores past the caches where S is true.
-template <std::size_t B, bool S>
-void put(float* p, Vec<B> v) {
-  if constexpr (S) {
+// Stores past the caches where S is true; half lines do not go there.
+template <std::size_t B, bool S, typename T>
+void put(T* p, Vec<B> v) {
+  if constexpr (S && sizeof(T) == sizeof(float)) {
     stream<B>(p, v);
   } else {
     store<B>(p, v);
@@ -57,9 +57,9 @@ void put(float* p, Vec<B> v) {
 
 // Calls body<B, S>(tile) for each tile; S where so large an output streams.
 template <typename Body>
-void each_tile_streaming(const Tiles& tiles, const float* output,
-                         const float* second_output, Body body) {
-  const auto in_lines = [](const float* p) {
+void each_tile_streaming(const Tiles& tiles, const void* output,
+                         const void* second_output, Body body) {
+  const auto in_lines = [](const void* p) {
     return reinterpret_cast<std::uintptr_t>(p) % (16 * sizeof(float)) == 0;
   };
   const bool aligned = in_lines(output) && in_lines(second_output);
@@ -72,13 +72,12 @@ void each_tile_streaming(const Tiles& tiles, const float* output,
   });
 }
 
-template <std::size_t B, bool S>
+template <typename T, std::size_t B, bool S>
 void apply_tile(const BatchNormForward& args, Vec<B> scale, Vec<B> shift,
                 std::size_t offset, std::size_t pixels) {
-  const float* x = floats(args.x) + offset;
-  float* y = floats(args.y) + offset;
-  const float* residual =
-      args.residual ? floats(args.residual) + offset : nullptr;
+  const T* x = as<T>(args.x) + offset;
+  T* y = as<T>(args.y) + offset;
+  const T* residual = args.residual ? as<T>(args.residual) + offset : nullptr;
   std::uint8_t* mask = args.mask ? args.mask + offset / 8 : nullptr;
   for (std::size_t p = 0; p < pixels; ++p) {
     Vec<B> v = load<B>(x + p * B) * scale + shift;
@@ -94,11 +93,11 @@ Vec<B> through_relu(const std::uint8_t* mask, std::size_t i, Vec<B> dy) {
 }
 
 // Sums of dy and of dy * (x - mean) over a tile.
-template <std::size_t B>
+template <typename T, std::size_t B>
 Sums<B> sums_of_tile(const BatchNormBackward& args, Vec<B> mean,
                      std::size_t offset, std::size_t pixels) {
-  const float* x = floats(args.x);
-  const float* dy = floats(args.dy);
+  const T* x = as<T>(args.x);
+  const T* dy = as<T>(args.dy);
   Sums<B> sums;
   for (std::size_t i = offset; i < offset + pixels * B; i += B) {
     const Vec<B> g = through_relu<B>(args.mask, i, load<B>(dy + i));
@@ -109,14 +108,14 @@ Sums<B> sums_of_tile(const BatchNormBackward& args, Vec<B> mean,
 }
 
 // dx = scale (g - mean_g - (x - mean) slope)
-template <std::size_t B, bool S>
+template <typename T, std::size_t B, bool S>
 void input_gradient(const BatchNormBackward& args, Vec<B> scale, Vec<B> mean,
                     Vec<B> mean_g, Vec<B> slope, std::size_t offset,
                     std::size_t pixels) {
-  const float* x = floats(args.x);
-  const float* dy = floats(args.dy);
-  float* dx = floats(args.dx);
-  float* dresidual = floats(args.dresidual);
+  const T* x = as<T>(args.x);
+  const T* dy = as<T>(args.dy);
+  T* dx = as<T>(args.dx);
+  T* dresidual = as<T>(args.dresidual);
   for (std::size_t i = offset; i < offset + pixels * B; i += B) {
     const Vec<B> g = through_relu<B>(args.mask, i, load<B>(dy + i));
     if (dresidual) put<B, S>(dresidual + i, g);
@@ -145,8 +144,10 @@ class Norm final : public NormKernels {
   void moments(const Activation& shape, const void* x, float* mean,
                float* var) override {
     const Tiles tiles(shape);
-    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
-      return mean_and_squares<B>(floats(x) + tiles.offset(tile), tiles.pixels);
+    with_element("batch_norm", shape.dtype, [&]<typename T>(T) {
+      sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+        return mean_and_squares<B>(as<T>(x) + tiles.offset(tile), tiles.pixels);
+      });
     });
 #pragma omp parallel for
     for (std::size_t c = 0; c < tiles.c; ++c) {
@@ -168,23 +169,27 @@ class Norm final : public NormKernels {
 
   void apply(const BatchNormForward& args) override {
     const Tiles tiles(args.shape);
-    each_tile_streaming(
-        tiles, floats(args.y), nullptr,
-        [&]<std::size_t B, bool S>(std::size_t t) {
-          const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-          const Vec<B> scale = lanes.of(args.gamma) * lanes.of(args.inv_std);
-          const Vec<B> shift =
-              lanes.of(args.beta) - lanes.of(args.mean) * scale;
-          apply_tile<B, S>(args, scale, shift, tiles.offset(t), tiles.pixels);
-        });
+    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+      each_tile_streaming(
+          tiles, args.y, nullptr, [&]<std::size_t B, bool S>(std::size_t t) {
+            const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+            const Vec<B> scale = lanes.of(args.gamma) * lanes.of(args.inv_std);
+            const Vec<B> shift =
+                lanes.of(args.beta) - lanes.of(args.mean) * scale;
+            apply_tile<T, B, S>(args, scale, shift, tiles.offset(t),
+                                tiles.pixels);
+          });
+    });
   }
 
   void gradient_sums(const BatchNormBackward& args) override {
     const Tiles tiles(args.shape);
-    sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
-      const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
-      return sums_of_tile<B>(args, lanes.of(args.mean), tiles.offset(tile),
-                             tiles.pixels);
+    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+      sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+        const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
+        return sums_of_tile<T, B>(args, lanes.of(args.mean), tiles.offset(tile),
+                                  tiles.pixels);
+      });
     });
     for (std::size_t c = 0; c < tiles.c; ++c) {
       const auto [sum_g, sum_gx] = total(tiles, c);
@@ -203,16 +208,18 @@ class Norm final : public NormKernels {
         of_more ? args.all_count : static_cast<float>(tiles.n * tiles.pixels);
     // How much of the sums goes back to each sample through the statistics.
     const float share = args.constant_statistics ? 0.0f : 1.0f / count;
-    each_tile_streaming(
-        tiles, floats(args.dx), floats(args.dresidual),
-        [&]<std::size_t B, bool S>(std::size_t t) {
-          const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
-          const Vec<B> inv_std = lanes.of(args.inv_std);
-          input_gradient<B, S>(args, lanes.of(args.gamma) * inv_std,
-                               lanes.of(args.mean), lanes.of(dbeta) * share,
-                               lanes.of(dgamma) * inv_std * share,
-                               tiles.offset(t), tiles.pixels);
-        });
+    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+      each_tile_streaming(
+          tiles, args.dx, args.dresidual,
+          [&]<std::size_t B, bool S>(std::size_t t) {
+            const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
+            const Vec<B> inv_std = lanes.of(args.inv_std);
+            input_gradient<T, B, S>(
+                args, lanes.of(args.gamma) * inv_std, lanes.of(args.mean),
+                lanes.of(dbeta) * share, lanes.of(dgamma) * inv_std * share,
+                tiles.offset(t), tiles.pixels);
+          });
+    });
   }
 
  private:

@@ -20,8 +20,9 @@ constexpr std::size_t kLanes = 8;
 class Optim final : public OptimKernels {
  public:
   void sgd(const SgdArgs& args) override {
-    RINGLET_CHECK(args.half_copy == nullptr,
-                  "sgd on the CPU: expected no copy in half precision");
+    RINGLET_CHECK(args.half_copy == nullptr || args.half_dtype == Dtype::kBF16,
+                  "sgd on the CPU: a copy in {}, expected bf16",
+                  name_of(args.half_dtype));
     if (args.step->skip != 0) return;
     const std::size_t packed = args.count / kLanes * kLanes;
 #pragma omp parallel for
@@ -129,6 +130,9 @@ class Optim final : public OptimKernels {
     p -= args.step->lr * (args.nesterov ? g + args.momentum * m : m);
     std::memcpy(args.momentum_buffer + i, &m, count * sizeof(float));
     std::memcpy(args.parameter + i, &p, count * sizeof(float));
+    for (std::size_t j = 0; args.half_copy != nullptr && j < count; ++j) {
+      as<BFloat16>(args.half_copy)[i + j] = narrow<BFloat16>(p[j]);
+    }
   }
 
   std::vector<double> sums_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/cpu/families.h"
+#include "kernels/cpu/floats.h"
 #include "kernels/cpu/tiles.h"
 
 namespace ringlet::cpu {
@@ -30,9 +30,9 @@ struct Window {
         columns(column, s.kernel, s.stride, s.padding, s.x.w) {}
 };
 
-template <std::size_t B>
-void max_of_window(const MaxPoolShape& s, const Window& window, const float* x,
-                   float* y, std::uint8_t* winner) {
+template <std::size_t B, typename T>
+void max_of_window(const MaxPoolShape& s, const Window& window, const T* x,
+                   T* y, std::uint8_t* winner) {
   Vec<B> best = Vec<B>{} - std::numeric_limits<float>::infinity();
   // A window that holds nothing but -infinity still has a winner inside.
   const auto first_tap = static_cast<std::int32_t>(
@@ -75,26 +75,31 @@ class Pool final : public PoolKernels {
                    std::uint8_t* winner) override {
     check(shape);
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
-      const float* x_tile = floats(x) + tile * shape.x.pixels() * B;
-      for (std::size_t p = 0; p < y_pixels; ++p) {
-        const std::size_t at = (tile * y_pixels + p) * B;
-        const Window window(shape, p / shape.out_w(), p % shape.out_w());
-        max_of_window<B>(shape, window, x_tile, floats(y) + at, winner + at);
-      }
+    with_element("max_pool", shape.x.dtype, [&]<typename T>(T) {
+      Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
+        const T* x_tile = as<T>(x) + tile * shape.x.pixels() * B;
+        for (std::size_t p = 0; p < y_pixels; ++p) {
+          const std::size_t at = (tile * y_pixels + p) * B;
+          const Window window(shape, p / shape.out_w(), p % shape.out_w());
+          max_of_window<B>(shape, window, x_tile, as<T>(y) + at, winner + at);
+        }
+      });
     });
   }
 
   void max_backward(const MaxPoolShape& shape, const void* dy,
                     const std::uint8_t* winner, void* dx) override {
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
+    const Dtype dtype = shape.x.dtype;
+    const FloatInput from("max_pool", dy, dtype, shape.y().storage_count());
+    const FloatOutput to("max_pool", dx, dtype, shape.x.storage_count());
     Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
-      float* dx_tile = floats(dx) + tile * shape.x.pixels() * B;
+      float* dx_tile = to.data() + tile * shape.x.pixels() * B;
       std::fill_n(dx_tile, shape.x.pixels() * B, 0.0f);
       for (std::size_t p = 0; p < y_pixels; ++p) {
         const std::size_t at = (tile * y_pixels + p) * B;
         scatter_to_winners<B>(shape, p / shape.out_w(), p % shape.out_w(),
-                              floats(dy) + at, winner + at, dx_tile);
+                              from.data() + at, winner + at, dx_tile);
       }
     });
   }
@@ -103,14 +108,17 @@ class Pool final : public PoolKernels {
                        void* y) override {
     const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
-    tiles.each([&]<std::size_t B>(std::size_t tile) {
-      Vec<B> sum{};
-      for (std::size_t p = 0; p < pixels; ++p) {
-        sum += load<B>(floats(x) + (tile * pixels + p) * B);
-      }
-      const Vec<B> mean = sum / static_cast<float>(pixels);
-      std::memcpy(floats(y) + first_average(tiles, tile), &mean,
-                  tiles.channels(tile) * sizeof(float));
+    const FloatOutput to = averages<FloatOutput>(shape, y);
+    with_element("average_pool", shape.dtype, [&]<typename T>(T) {
+      tiles.each([&]<std::size_t B>(std::size_t tile) {
+        Vec<B> sum{};
+        for (std::size_t p = 0; p < pixels; ++p) {
+          sum += load<B>(as<T>(x) + (tile * pixels + p) * B);
+        }
+        const Vec<B> mean = sum / static_cast<float>(pixels);
+        std::memcpy(to.data() + first_average(tiles, tile), &mean,
+                    tiles.channels(tile) * sizeof(float));
+      });
     });
   }
 
@@ -118,17 +126,27 @@ class Pool final : public PoolKernels {
                         void* dx) override {
     const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
-    tiles.each([&]<std::size_t B>(std::size_t tile) {
-      const Vec<B> share = load_part<B>(floats(dy) + first_average(tiles, tile),
-                                        tiles.channels(tile)) /
-                           static_cast<float>(pixels);
-      for (std::size_t p = 0; p < pixels; ++p) {
-        store<B>(floats(dx) + (tile * pixels + p) * B, share);
-      }
+    const FloatInput from = averages<FloatInput>(shape, dy);
+    with_element("average_pool", shape.dtype, [&]<typename T>(T) {
+      tiles.each([&]<std::size_t B>(std::size_t tile) {
+        const Vec<B> share =
+            load_part<B>(from.data() + first_average(tiles, tile),
+                         tiles.channels(tile)) /
+            static_cast<float>(pixels);
+        for (std::size_t p = 0; p < pixels; ++p) {
+          store<B>(as<T>(dx) + (tile * pixels + p) * B, share);
+        }
+      });
     });
   }
 
  private:
+  // Those of an activation, [n, c].
+  template <typename Floats, typename Pointer>
+  static Floats averages(const Activation& shape, Pointer p) {
+    return {"average_pool", p, shape.dtype, shape.n * shape.c};
+  }
+
   // Where a tile's channels begin in a plain [n, c] array.
   static std::size_t first_average(const Tiles& tiles, std::size_t tile) {
     return tiles.picture(tile) * tiles.c + tiles.first_channel(tile);

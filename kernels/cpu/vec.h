@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/runtime/half.h"
+
 namespace ringlet::cpu {
 
 // B floats that the compiler keeps in vector registers: arithmetic and
@@ -17,6 +19,8 @@ template <std::size_t B>
 struct VecOf {
   using Float [[gnu::vector_size(B * sizeof(float))]] = float;
   using Int [[gnu::vector_size(B * sizeof(float))]] = std::int32_t;
+  using Bits [[gnu::vector_size(B * sizeof(float))]] = std::uint32_t;
+  using Half [[gnu::vector_size(B * sizeof(BFloat16))]] = std::uint16_t;
 };
 template <std::size_t B>
 using Vec = typename VecOf<B>::Float;
@@ -31,6 +35,25 @@ Vec<B> load(const float* p) {
 template <std::size_t B>
 void store(float* p, Vec<B> v) {
   std::memcpy(p, &v, sizeof v);
+}
+
+// The same of bf16 in memory, as widen() and narrow() do it.
+template <std::size_t B>
+Vec<B> load(const BFloat16* p) {
+  typename VecOf<B>::Half half;
+  std::memcpy(&half, p, sizeof half);
+  return reinterpret_cast<Vec<B>>(
+      __builtin_convertvector(half, typename VecOf<B>::Bits) << 16);
+}
+
+template <std::size_t B>
+void store(BFloat16* p, Vec<B> v) {
+  constexpr std::uint32_t kQuietNan = 0x0040;
+  const auto bits = reinterpret_cast<typename VecOf<B>::Bits>(v);
+  const auto rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const auto half = __builtin_convertvector(
+      v != v ? bits >> 16 | kQuietNan : rounded, typename VecOf<B>::Half);
+  std::memcpy(static_cast<void*>(p), &half, sizeof half);
 }
 
 // Past the caches, for what nobody reads soon: the memory's line is not fetched

@@ -30,6 +30,14 @@ inline float widen(BFloat16 half) {
 template <typename T>
 T narrow(float value);
 
+// What is a float already.
+inline float widen(float value) { return value; }
+
+template <>
+inline float narrow<float>(float value) {
+  return value;
+}
+
 template <>
 inline Half narrow<Half>(float value) {
   return {std::bit_cast<std::uint16_t>(static_cast<_Float16>(value))};

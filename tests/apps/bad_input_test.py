@@ -82,8 +82,13 @@ class CommandTest(job.JobTest):
             "ringlet: --device cuda: no GPU can be used: .+; expected auto or "
             "cpu", self.start("train", "--device", "cuda"))
         self.assert_line(
-            "--precision bf16 on the CPU: expected f32, or --device cuda",
-            "train", "--precision", "bf16")
+            "--precision f16 on the CPU: expected f32 or bf16, or --device "
+            "cuda", "train", "--precision", "f16")
+        self.assert_refused(
+            "ringlet: --precision bf16: oneDNN has it on processors with "
+            "AVX-512, which this one is not; expected f32",
+            self.start("train", "--precision", "bf16",
+                       environment={"DNNL_MAX_CPU_ISA": "AVX2"}))
         self.assert_line("--comm nccl on the CPU: expected --device cuda",
                          "train", "--comm", "nccl")
         self.assert_line(

@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 import tempfile
+import unittest
 
 import job
 
@@ -190,6 +191,27 @@ class TrainTest(job.JobTest):
                              ranks=2).losses()
                   for options in ([], ["--wire-dtype", "bf16"])]
         self.assertEqual(*shared)
+
+    @unittest.skipUnless("avx512bw" in pathlib.Path("/proc/cpuinfo").read_text(),
+                         "oneDNN has bf16 on processors with AVX-512")
+    def test_bf16(self):
+        """Near to f32, not the same; as reproducible, resumed too."""
+        run = self.train("--precision", "bf16", ranks=2)
+        self.assertEqual(run.config["options"]["precision"], "bf16")
+        for ours, exact in zip(run.losses(), self.first.losses()):
+            self.assertNotEqual(ours, exact)
+            self.assertAlmostEqual(ours, exact, delta=0.05)
+        shards = ["--precision", "bf16", "--virtual-ranks", 2]
+        one = self.train(*shards, out="runs/one")
+        two = self.train(*shards, "--checkpoint-steps", 1, out="runs/two",
+                         ranks=2)
+        self.assertEqual(two.weights, one.weights)
+        shutil.rmtree(two.folder / "checkpoints" / f"step-{STEPS}")
+        (two.folder / "model.safetensors").unlink()
+        self.run_job("train", "--resume", "runs/two")
+        self.assertEqual(
+            read_safetensors(two.folder / "model.safetensors")[0], one.weights)
+        self.assertIn("to the bit", self.run_job("verify", "runs/one"))
 
     def test_too_many_threads(self):
         cores = os.cpu_count()
