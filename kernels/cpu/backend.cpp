@@ -19,10 +19,9 @@ Layout activation_layout() {
   return (isa & avx512) == avx512 ? Layout::kBlocked16 : Layout::kBlocked8;
 }
 
-void check_type(const char* op, Dtype dtype) {
+void check_type(Dtype dtype) {
   RINGLET_CHECK(dtype == Dtype::kF32 || dtype == Dtype::kBF16,
-                "{} of {} on the CPU: expected f32 or bf16", op,
-                name_of(dtype));
+                "{} on the CPU: expected f32 or bf16", name_of(dtype));
 }
 
 namespace {

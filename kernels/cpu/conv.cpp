@@ -111,7 +111,7 @@ class Conv final : public ConvKernels {
   // oneDNN's own exceptions become ours at this border.
   template <typename Call>
   static void checked(const char* pass, const ConvArgs& args, Call call) {
-    check_type("convolution", args.dtype);
+    check_type(args.dtype);
     const ConvShape& s = args.shape;
     try {
       call();

@@ -28,9 +28,9 @@ class Index {
 
 // y[i] = value(a[i], b[i])
 template <typename Value>
-void combine(const char* op, std::size_t count, Dtype dtype, const void* a,
-             const void* b, void* y, Value value) {
-  with_element(op, dtype, [&]<typename T>(T) {
+void combine(std::size_t count, Dtype dtype, const void* a, const void* b,
+             void* y, Value value) {
+  with_element(dtype, [&]<typename T>(T) {
     const T* left = as<T>(a);
     const T* right = as<T>(b);
     T* result = as<T>(y);
@@ -44,26 +44,25 @@ void combine(const char* op, std::size_t count, Dtype dtype, const void* a,
 class Elementwise final : public ElementwiseKernels {
  public:
   void relu(std::size_t count, Dtype dtype, const void* x, void* y) override {
-    combine("relu", count, dtype, x, x, y,
+    combine(count, dtype, x, x, y,
             [](float v, float) { return v < 0 ? 0.0f : v; });
   }
 
   void relu_backward(std::size_t count, Dtype dtype, const void* y,
                      const void* dy, void* dx) override {
-    combine("relu_backward", count, dtype, y, dy, dx,
+    combine(count, dtype, y, dy, dx,
             [](float v, float g) { return v <= 0 ? 0.0f : g; });
   }
 
   void add(std::size_t count, Dtype dtype, const void* a, const void* b,
            void* y) override {
-    combine("add", count, dtype, a, b, y,
-            [](float v, float w) { return v + w; });
+    combine(count, dtype, a, b, y, [](float v, float w) { return v + w; });
   }
 
   void reorder(const Activation& from, const void* x, Layout layout,
                Dtype dtype, void* y) override {
-    with_element("reorder", from.dtype, [&]<typename From>(From) {
-      with_element("reorder", dtype, [&]<typename To>(To) {
+    with_element(from.dtype, [&]<typename From>(From) {
+      with_element(dtype, [&]<typename To>(To) {
         reorder(from, as<From>(x), layout, as<To>(y));
       });
     });

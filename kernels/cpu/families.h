@@ -23,13 +23,13 @@ T* as(void* p) {
 }
 
 // Throws unless the CPU's kernels know that type: f32 or bf16.
-void check_type(const char* op, Dtype dtype);
+void check_type(Dtype dtype);
 
 // Calls body(T{}) for the type of the elements in memory. All is computed in
 // float.
 template <typename Body>
-void with_element(const char* op, Dtype dtype, Body body) {
-  check_type(op, dtype);
+void with_element(Dtype dtype, Body body) {
+  check_type(dtype);
   if (dtype == Dtype::kBF16) return body(BFloat16{});
   body(float{});
 }

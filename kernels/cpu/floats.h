@@ -11,9 +11,9 @@ namespace ringlet::cpu {
 
 class FloatInput {
  public:
-  FloatInput(const char* op, const void* p, Dtype dtype, std::size_t count)
+  FloatInput(const void* p, Dtype dtype, std::size_t count)
       : data_(static_cast<const float*>(p)) {
-    check_type(op, dtype);
+    check_type(dtype);
     if (dtype == Dtype::kF32) return;
     copy_ = Buffer::allocate(count * sizeof(float));
     float* copy = reinterpret_cast<float*>(copy_.data());
@@ -32,9 +32,9 @@ class FloatInput {
 // Written to `p` at the end. A null one stays null.
 class FloatOutput {
  public:
-  FloatOutput(const char* op, void* p, Dtype dtype, std::size_t count)
+  FloatOutput(void* p, Dtype dtype, std::size_t count)
       : data_(static_cast<float*>(p)), count_(count) {
-    check_type(op, dtype);
+    check_type(dtype);
     if (dtype == Dtype::kF32 || p == nullptr) return;
     target_ = static_cast<BFloat16*>(p);
     copy_ = Buffer::allocate(count * sizeof(float));

@@ -67,9 +67,9 @@ class Linear final : public LinearKernels {
  public:
   void forward(const LinearArgs& s, const void* x, const void* weight,
                const float* bias, void* y) override {
-    const FloatInput in = input(s, x, s.n * s.in);
-    const FloatInput w = input(s, weight, s.out * s.in);
-    const FloatOutput out("linear", y, s.dtype, s.n * s.out);
+    const FloatInput in(x, s.dtype, s.n * s.in);
+    const FloatInput w(weight, s.dtype, s.out * s.in);
+    const FloatOutput out(y, s.dtype, s.n * s.out);
     each_rows(s.n, [&](Rows rows) {
       for (std::size_t o = 0; o < s.out; ++o) {
         for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
@@ -82,9 +82,9 @@ class Linear final : public LinearKernels {
 
   void backward_data(const LinearArgs& s, const void* dy, const void* weight,
                      void* dx) override {
-    const FloatInput dout = input(s, dy, s.n * s.out);
-    const FloatInput w = input(s, weight, s.out * s.in);
-    const FloatOutput din("linear", dx, s.dtype, s.n * s.in);
+    const FloatInput dout(dy, s.dtype, s.n * s.out);
+    const FloatInput w(weight, s.dtype, s.out * s.in);
+    const FloatOutput din(dx, s.dtype, s.n * s.in);
     const auto value = [&](std::size_t n, std::size_t o) {
       return dout.data()[n * s.out + o];
     };
@@ -93,8 +93,8 @@ class Linear final : public LinearKernels {
 
   void backward_weights(const LinearArgs& s, const void* x, const void* dy_,
                         float* dweight, float* dbias) override {
-    const FloatInput in = input(s, x, s.n * s.in);
-    const FloatInput dout = input(s, dy_, s.n * s.out);
+    const FloatInput in(x, s.dtype, s.n * s.in);
+    const FloatInput dout(dy_, s.dtype, s.n * s.out);
     const float* dy = dout.data();
     const auto value = [&](std::size_t o, std::size_t n) {
       return dy[n * s.out + o];
@@ -104,12 +104,6 @@ class Linear final : public LinearKernels {
     for (std::size_t n = 0; n < s.n; ++n) {
       for (std::size_t o = 0; o < s.out; ++o) dbias[o] += dy[n * s.out + o];
     }
-  }
-
- private:
-  static FloatInput input(const LinearArgs& s, const void* p,
-                          std::size_t count) {
-    return {"linear", p, s.dtype, count};
   }
 };
 

@@ -13,9 +13,8 @@ class Loss final : public LossKernels {
  public:
   void cross_entropy(const CrossEntropyArgs& args) override {
     const std::size_t count = args.n * args.classes;
-    const FloatInput all("cross_entropy", args.logits, args.dtype, count);
-    const FloatOutput gradients("cross_entropy", args.dlogits, args.dtype,
-                                count);
+    const FloatInput all(args.logits, args.dtype, count);
+    const FloatOutput gradients(args.dlogits, args.dtype, count);
     CrossEntropyResult& result = *args.result;
     result = {};
     for (std::size_t i = 0; i < args.n; ++i) {

@@ -144,7 +144,7 @@ class Norm final : public NormKernels {
   void moments(const Activation& shape, const void* x, float* mean,
                float* var) override {
     const Tiles tiles(shape);
-    with_element("batch_norm", shape.dtype, [&]<typename T>(T) {
+    with_element(shape.dtype, [&]<typename T>(T) {
       sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
         return mean_and_squares<B>(as<T>(x) + tiles.offset(tile), tiles.pixels);
       });
@@ -169,7 +169,7 @@ class Norm final : public NormKernels {
 
   void apply(const BatchNormForward& args) override {
     const Tiles tiles(args.shape);
-    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+    with_element(args.shape.dtype, [&]<typename T>(T) {
       each_tile_streaming(
           tiles, args.y, nullptr, [&]<std::size_t B, bool S>(std::size_t t) {
             const Lanes<B> lanes{tiles.first_channel(t), tiles.channels(t)};
@@ -184,7 +184,7 @@ class Norm final : public NormKernels {
 
   void gradient_sums(const BatchNormBackward& args) override {
     const Tiles tiles(args.shape);
-    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+    with_element(args.shape.dtype, [&]<typename T>(T) {
       sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
         const Lanes<B> lanes{tiles.first_channel(tile), tiles.channels(tile)};
         return sums_of_tile<T, B>(args, lanes.of(args.mean), tiles.offset(tile),
@@ -208,7 +208,7 @@ class Norm final : public NormKernels {
         of_more ? args.all_count : static_cast<float>(tiles.n * tiles.pixels);
     // How much of the sums goes back to each sample through the statistics.
     const float share = args.constant_statistics ? 0.0f : 1.0f / count;
-    with_element("batch_norm", args.shape.dtype, [&]<typename T>(T) {
+    with_element(args.shape.dtype, [&]<typename T>(T) {
       each_tile_streaming(
           tiles, args.dx, args.dresidual,
           [&]<std::size_t B, bool S>(std::size_t t) {

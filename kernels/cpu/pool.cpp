@@ -75,7 +75,7 @@ class Pool final : public PoolKernels {
                    std::uint8_t* winner) override {
     check(shape);
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
-    with_element("max_pool", shape.x.dtype, [&]<typename T>(T) {
+    with_element(shape.x.dtype, [&]<typename T>(T) {
       Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
         const T* x_tile = as<T>(x) + tile * shape.x.pixels() * B;
         for (std::size_t p = 0; p < y_pixels; ++p) {
@@ -91,8 +91,8 @@ class Pool final : public PoolKernels {
                     const std::uint8_t* winner, void* dx) override {
     const std::size_t y_pixels = shape.out_h() * shape.out_w();
     const Dtype dtype = shape.x.dtype;
-    const FloatInput from("max_pool", dy, dtype, shape.y().storage_count());
-    const FloatOutput to("max_pool", dx, dtype, shape.x.storage_count());
+    const FloatInput from(dy, dtype, shape.y().storage_count());
+    const FloatOutput to(dx, dtype, shape.x.storage_count());
     Tiles(shape.x).each([&]<std::size_t B>(std::size_t tile) {
       float* dx_tile = to.data() + tile * shape.x.pixels() * B;
       std::fill_n(dx_tile, shape.x.pixels() * B, 0.0f);
@@ -108,8 +108,8 @@ class Pool final : public PoolKernels {
                        void* y) override {
     const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
-    const FloatOutput to = averages<FloatOutput>(shape, y);
-    with_element("average_pool", shape.dtype, [&]<typename T>(T) {
+    const FloatOutput to(y, shape.dtype, shape.n * shape.c);
+    with_element(shape.dtype, [&]<typename T>(T) {
       tiles.each([&]<std::size_t B>(std::size_t tile) {
         Vec<B> sum{};
         for (std::size_t p = 0; p < pixels; ++p) {
@@ -126,8 +126,8 @@ class Pool final : public PoolKernels {
                         void* dx) override {
     const Tiles tiles(shape);
     const std::size_t pixels = tiles.pixels;
-    const FloatInput from = averages<FloatInput>(shape, dy);
-    with_element("average_pool", shape.dtype, [&]<typename T>(T) {
+    const FloatInput from(dy, shape.dtype, shape.n * shape.c);
+    with_element(shape.dtype, [&]<typename T>(T) {
       tiles.each([&]<std::size_t B>(std::size_t tile) {
         const Vec<B> share =
             load_part<B>(from.data() + first_average(tiles, tile),
@@ -141,12 +141,6 @@ class Pool final : public PoolKernels {
   }
 
  private:
-  // Those of an activation, [n, c].
-  template <typename Floats, typename Pointer>
-  static Floats averages(const Activation& shape, Pointer p) {
-    return {"average_pool", p, shape.dtype, shape.n * shape.c};
-  }
-
   // Where a tile's channels begin in a plain [n, c] array.
   static std::size_t first_average(const Tiles& tiles, std::size_t tile) {
     return tiles.picture(tile) * tiles.c + tiles.first_channel(tile);

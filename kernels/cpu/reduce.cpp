@@ -12,25 +12,6 @@
 namespace ringlet {
 namespace {
 
-// An element type in memory, and the type in which it is computed.
-template <typename T>
-struct Element {
-  using Wide = T;
-  static T load(T value) { return value; }
-  static T store(T value) { return value; }
-};
-
-template <typename T>
-struct HalfElement {
-  using Wide = float;
-  static float load(T value) { return widen(value); }
-  static T store(float value) { return narrow<T>(value); }
-};
-template <>
-struct Element<Half> : HalfElement<Half> {};
-template <>
-struct Element<BFloat16> : HalfElement<BFloat16> {};
-
 // Calls body(T()) for one of the 16-bit types.
 template <typename Body>
 void with_half(Dtype dtype, const Body& body) {
@@ -65,7 +46,7 @@ constexpr std::size_t left_of(std::size_t count) {
 template <std::size_t Count, typename T, typename Combine>
 auto tree_at(const T* const* operands, std::size_t i, Combine combine) {
   if constexpr (Count == 1) {
-    return Element<T>::load(operands[0][i]);
+    return widen(operands[0][i]);
   } else {
     constexpr std::size_t kLeft = left_of(Count);
     return combine(tree_at<kLeft>(operands, i, combine),
@@ -86,7 +67,7 @@ void reduce_few(void* const* results, const void* const* operands,
   for (std::size_t r = 0; r < Results; ++r) to[r] = static_cast<T*>(results[r]);
 #pragma GCC ivdep
   for (std::size_t i = 0; i < count; ++i) {
-    const T sum = Element<T>::store(tree_at<Count>(from.data(), i, combine));
+    const T sum = narrow<T>(tree_at<Count>(from.data(), i, combine));
     for (std::size_t r = 0; r < Results; ++r) to[r][i] = sum;
   }
 }
@@ -116,7 +97,7 @@ bool reduce_few(void* const* results, std::size_t result_count,
 template <typename T, typename Combine>
 class Tree {
  public:
-  using Wide = typename Element<T>::Wide;
+  using Wide = ringlet::Wide<T>;
 
   Tree(const void* const* operands, Combine combine)
       : operands_(operands), combine_(combine) {}
@@ -127,14 +108,13 @@ class Tree {
               std::size_t begin, std::size_t length) const {
     const T* a = operand(first) + begin;
     if (count == 1) {
-      for (std::size_t i = 0; i < length; ++i)
-        target[i] = Element<T>::load(a[i]);
+      for (std::size_t i = 0; i < length; ++i) target[i] = widen(a[i]);
       return;
     }
     if (count == 2) {
       const T* b = operand(first + 1) + begin;
       for (std::size_t i = 0; i < length; ++i) {
-        target[i] = combine_(Element<T>::load(a[i]), Element<T>::load(b[i]));
+        target[i] = combine_(widen(a[i]), widen(b[i]));
       }
       return;
     }
@@ -163,12 +143,11 @@ class Tree {
 void reduce(void* accumulator, const void* operand, std::size_t count,
             Dtype dtype, ReduceOp op) {
   with_type(dtype, [&]<typename T>(T) {
-    with_op<typename Element<T>::Wide>(op, [&](auto combine) {
+    with_op<Wide<T>>(op, [&](auto combine) {
       T* __restrict a = static_cast<T*>(accumulator);
       const T* __restrict b = static_cast<const T*>(operand);
       for (std::size_t i = 0; i < count; ++i) {
-        a[i] = Element<T>::store(
-            combine(Element<T>::load(a[i]), Element<T>::load(b[i])));
+        a[i] = narrow<T>(combine(widen(a[i]), widen(b[i])));
       }
     });
   });
@@ -178,7 +157,7 @@ void reduce_tree(void* const* results, std::size_t result_count,
                  const void* const* operands, std::size_t operand_count,
                  std::size_t count, Dtype dtype, ReduceOp op) {
   with_type(dtype, [&]<typename T>(T) {
-    with_op<typename Element<T>::Wide>(op, [&](auto combine) {
+    with_op<Wide<T>>(op, [&](auto combine) {
       // A rank of a host has one of these for each that shares its memory.
       using Counts = std::index_sequence<2, 3, 4, 5, 6, 7, 8>;
       if (reduce_few<T>(results, result_count, operands, operand_count, count,
@@ -194,7 +173,7 @@ void reduce_tree(void* const* results, std::size_t result_count,
         for (std::size_t r = 0; r < result_count; ++r) {
           T* target = static_cast<T*>(results[r]) + begin;
           for (std::size_t i = 0; i < length; ++i) {
-            target[i] = Element<T>::store(sums[i]);
+            target[i] = narrow<T>(sums[i]);
           }
         }
       }
@@ -221,12 +200,11 @@ void widen(float* target, const void* source, Dtype dtype, std::size_t count) {
 void scale(void* data, std::size_t count, Dtype dtype, double factor) {
   RINGLET_CHECK(is_floating(dtype), "scale of {}", name_of(dtype));
   with_type(dtype, [&]<typename T>(T) {
-    using Wide = typename Element<T>::Wide;
+    using Wide = ringlet::Wide<T>;
     T* values = static_cast<T*>(data);
     const Wide by = static_cast<Wide>(factor);
     for (std::size_t i = 0; i < count; ++i) {
-      values[i] = Element<T>::store(
-          static_cast<Wide>(Element<T>::load(values[i]) * by));
+      values[i] = narrow<T>(static_cast<Wide>(widen(values[i]) * by));
     }
   });
 }

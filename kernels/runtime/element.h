@@ -33,20 +33,12 @@ auto with_type(Dtype dtype, const Body& body) {
 // What an element is worth, and the element that is worth it.
 template <typename T>
 double value_of(T element) {
-  if constexpr (sizeof(T) == 2) {
-    return widen(element);
-  } else {
-    return static_cast<double>(element);
-  }
+  return static_cast<double>(widen(element));
 }
 
 template <typename T>
 T element_of(double value) {
-  if constexpr (sizeof(T) == 2) {
-    return narrow<T>(static_cast<float>(value));
-  } else {
-    return static_cast<T>(value);
-  }
+  return narrow<T>(static_cast<Wide<T>>(value));
 }
 
 }  // namespace ringlet

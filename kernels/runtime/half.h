@@ -27,14 +27,18 @@ inline float widen(BFloat16 half) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(half.bits) << 16);
 }
 
+// Other types are computed as they are.
 template <typename T>
-T narrow(float value);
+T widen(T value) {
+  return value;
+}
 
-// What is a float already.
-inline float widen(float value) { return value; }
+// The type in which a T is computed.
+template <typename T>
+using Wide = decltype(widen(T{}));
 
-template <>
-inline float narrow<float>(float value) {
+template <typename T>
+T narrow(Wide<T> value) {
   return value;
 }
 
