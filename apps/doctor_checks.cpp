@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <charconv>
@@ -126,7 +127,8 @@ Finding judge_environment(const Environment& environment) {
   for (const auto& [name, value] : environment) {
     const std::string text = name + "=" + value;
     const auto found = harm.find(name);
-    const bool off = value.empty() || value == "0" || value == "false";
+    const bool off = value.empty() || value == "0" ||
+                     ::strcasecmp(value.c_str(), "false") == 0;
     if (found == harm.end() || off) {
       harmless.push_back(text);
     } else {

@@ -1,6 +1,6 @@
 #include "apps/recipe.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -54,9 +54,12 @@ Recipe read_recipe(const std::string& name) {
   recipe.file = path.string();
   std::ifstream file(path);
   if (!file) {
+    std::string known;
+    for (const std::string& other : recipe_names()) known += other + ", ";
+    if (!known.empty()) known += "or ";
     throw SharedError(fmt::format(
-        "--recipe {}: {} cannot be read, expected {}, or the path of a file",
-        name, recipe.file, fmt::join(recipe_names(), ", ")));
+        "--recipe {}: {} cannot be read, expected {}the path of a file", name,
+        recipe.file, known));
   }
   std::string text;
   for (int number = 1; std::getline(file, text); ++number) {

@@ -10,15 +10,13 @@
 #include "engine/io/checkpoint.h"
 #include "engine/io/weights.h"
 #include "engine/parallel/agreement.h"
+#include "engine/train/checkpointer.h"
 #include "kernels/runtime/error.h"
 
 namespace ringlet {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kModelFile = "model.safetensors";
-constexpr const char* kAverageFile = "ema.safetensors";
 
 // Of a checkpoint: what the run evaluated.
 fs::path weights_in(const fs::path& checkpoint) {

@@ -9,9 +9,7 @@
 namespace ringlet {
 namespace {
 
-constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
-constexpr const char* kAverageFile = "ema.safetensors";
 
 std::size_t size_if_there(const std::filesystem::path& path) {
   std::error_code none;

@@ -14,6 +14,11 @@
 
 namespace ringlet {
 
+// A checkpoint's weights with which training goes on, and, where weights are
+// averaged, those that were evaluated.
+inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kAverageFile = "ema.safetensors";
+
 // Writes the checkpoints of a run; used by rank 0, whose values are
 // everybody's.
 class Checkpointer {

@@ -82,8 +82,8 @@ TEST_CASE("Threads of all ranks have to fit on the processors") {
 
 TEST_CASE("Variables that pin threads or slow memory are to be unset") {
   check(judge_environment({}), State::kOk, "nothing set");
-  check(judge_environment({{"OMP_PROC_BIND", "false"}, {"NCCL_ALGO", "Ring"}}),
-        State::kOk, "in effect: NCCL_ALGO=Ring OMP_PROC_BIND=false");
+  check(judge_environment({{"OMP_PROC_BIND", "FALSE"}, {"NCCL_ALGO", "Ring"}}),
+        State::kOk, "in effect: NCCL_ALGO=Ring OMP_PROC_BIND=FALSE");
   check(judge_environment({{"OMP_PROC_BIND", "close"},
                            {"MALLOC_PERTURB_", "7"},
                            {"NCCL_ALGO", "Ring"}}),
