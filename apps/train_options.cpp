@@ -246,8 +246,7 @@ void add_machine(CLI::App& app, TrainOptions& o) {
          "--precision", o.precision,
          "What convolutions and linear layers multiply: auto (bf16 on a "
          "GPU, f32 elsewhere), f32, tf32, bf16 or f16, which scales "
-         "the loss as it must. The CPU has f32 and bf16: less memory, more "
-         "time")
+         "the loss as it must. The CPU has f32, and bf16 with AVX-512")
       ->check(CLI::IsMember({"auto", "f32", "tf32", "bf16", "f16"}));
   app.add_option_function<std::string>(
          "--cuda-graph",

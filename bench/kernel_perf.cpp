@@ -74,8 +74,8 @@ double copy_rate(Device device) {
          median_seconds(device, [&] { to.copy_from(from); });
 }
 
-// Operations per second: on the CPU of multiply-adds in registers, on a GPU of
-// a product of large square matrices, of numbers as random as a network's,
+// Operations per second: on the CPU of f32 multiply-adds in registers, on a GPU
+// of a product of large square matrices, of numbers as random as a network's,
 // since zeros would take less power.
 double flop_rate(const ComputeOptions& compute) {
   constexpr double kSeconds = 0.5;
@@ -131,7 +131,9 @@ class Training {
     for (std::size_t i = 0; i < host.count(); ++i) {
       host.data()[i] = 2 * random.uniform() - 1;
     }
-    if (compute.device == Device::kCpu) return host;
+    if (compute.device == Device::kCpu) {
+      return host.to_layout(Layout::kPlain, compute.dtype);
+    }
     return host.to(compute.device)
         .to_layout(backend(compute.device).activation_layout, compute.dtype);
   }

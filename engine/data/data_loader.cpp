@@ -64,7 +64,7 @@ std::optional<Batch> DataLoader::next() {
   std::future<Batch> made = std::move(pending_.front());
   pending_.pop_front();
   Batch batch = made.get();
-  if (options_.dtype != Dtype::kF32) {
+  if (options_.dtype != Dtype::kF32) {  // by this thread's backend and threads
     batch.images = batch.images.to_layout(Layout::kPlain, options_.dtype);
   }
   return batch;

@@ -70,7 +70,7 @@ class Tensor {
   Tensor rows(std::int64_t begin, std::int64_t count) const;
   // A copy of the elements in another layout, in new memory.
   Tensor to_layout(Layout layout) const { return to_layout(layout, dtype_); }
-  // The same in another type: of f32, f16, bf16 on CUDA.
+  // The same in another type: of f32 and bf16, and f16 on CUDA.
   Tensor to_layout(Layout layout, Dtype dtype) const;
   // A copy in new memory.
   Tensor clone() const;

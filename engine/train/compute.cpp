@@ -32,8 +32,8 @@ ComputeOptions compute_options(const std::string& device,
   }
   if (!on_gpu && backend().activation_layout != Layout::kBlocked16) {
     throw Error(
-        "--precision bf16: oneDNN has it on processors with AVX-512, "
-        "which this one is not; expected f32");
+        "--precision bf16 on the CPU: expected AVX-512, which oneDNN does not "
+        "see here, or f32");
   }
   options.tf32 = precision == "tf32";
   if (precision == "f16") options.dtype = Dtype::kF16;

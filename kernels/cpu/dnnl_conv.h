@@ -18,7 +18,7 @@ struct DnnlConv {
 struct DnnlConvRequest {
   ConvShape shape;
   ConvPass pass;
-  dnnl::memory::data_type type;  // but of bias and gradients of parameters
+  dnnl::memory::data_type type;  // of all but biases and dweights: f32
   dnnl::memory::format_tag src_tag, dst_tag;
   bool bias;
   dnnl::algorithm algorithm;

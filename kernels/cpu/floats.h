@@ -18,6 +18,7 @@ class FloatInput {
     copy_ = Buffer::allocate(count * sizeof(float));
     float* copy = reinterpret_cast<float*>(copy_.data());
     const auto* elements = static_cast<const BFloat16*>(p);
+#pragma omp parallel for simd
     for (std::size_t i = 0; i < count; ++i) copy[i] = widen(elements[i]);
     data_ = copy;
   }
@@ -42,6 +43,7 @@ class FloatOutput {
   }
   ~FloatOutput() {
     if (target_ == nullptr) return;
+#pragma omp parallel for simd
     for (std::size_t i = 0; i < count_; ++i) {
       target_[i] = narrow<BFloat16>(data_[i]);
     }

@@ -1,6 +1,7 @@
 #include "kernels/optim.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -130,9 +131,10 @@ class Optim final : public OptimKernels {
     p -= args.step->lr * (args.nesterov ? g + args.momentum * m : m);
     std::memcpy(args.momentum_buffer + i, &m, count * sizeof(float));
     std::memcpy(args.parameter + i, &p, count * sizeof(float));
-    for (std::size_t j = 0; args.half_copy != nullptr && j < count; ++j) {
-      as<BFloat16>(args.half_copy)[i + j] = narrow<BFloat16>(p[j]);
-    }
+    if (args.half_copy == nullptr) return;
+    std::array<BFloat16, kLanes> half;
+    store<kLanes>(half.data(), p);
+    std::copy_n(half.data(), count, as<BFloat16>(args.half_copy) + i);
   }
 
   std::vector<double> sums_;

@@ -85,8 +85,8 @@ class CommandTest(job.JobTest):
             "--precision f16 on the CPU: expected f32 or bf16, or --device "
             "cuda", "train", "--precision", "f16")
         self.assert_refused(
-            "ringlet: --precision bf16: oneDNN has it on processors with "
-            "AVX-512, which this one is not; expected f32",
+            "ringlet: --precision bf16 on the CPU: expected AVX-512, which "
+            "oneDNN does not see here, or f32",
             self.start("train", "--precision", "bf16",
                        environment={"DNNL_MAX_CPU_ISA": "AVX2"}))
         self.assert_line("--comm nccl on the CPU: expected --device cuda",

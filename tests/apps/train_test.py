@@ -212,6 +212,16 @@ class TrainTest(job.JobTest):
         self.assertEqual(
             read_safetensors(two.folder / "model.safetensors")[0], one.weights)
         self.assertIn("to the bit", self.run_job("verify", "runs/one"))
+        # With what reads and writes activations and weights elsewhere.
+        rich = ["--precision", "bf16", "--batch-norm", "synchronised",
+                "--ema-decay", 0.5]
+        exact = self.train(*rich[2:], out="runs/exact", ranks=2)
+        rounded = self.train(*rich, out="runs/rounded", ranks=2)
+        self.assertNotEqual(rounded.losses(), exact.losses())
+        for ours, wanted in zip(rounded.losses(), exact.losses()):
+            self.assertAlmostEqual(ours, wanted, delta=0.05)
+        self.assertAlmostEqual(rounded.epoch["validation"]["loss"],
+                               exact.epoch["validation"]["loss"], delta=0.05)
 
     def test_too_many_threads(self):
         cores = os.cpu_count()

@@ -28,7 +28,7 @@ void require(bool condition, const char* message);
 
 // Runs `read`. True if it returns; false if it throws an Error, as a reader
 // must that refuses its input: one line of text with `path` in it, and without
-// having taken memory for what the input claims to hold. Any other exception
+// having taken tensors' memory for what the input claims to hold. Any other exception
 // ends the fuzzer.
 bool accepts(const std::filesystem::path& path,
              const std::function<void()>& read);

@@ -15,8 +15,10 @@ void check_shapes(const Activation& shape, const Variable& x,
   check_vector("batch_norm", "running_var", state.running_var, shape.c);
   RINGLET_CHECK(
       !residual.defined() || (residual.data().shape() == x.data().shape() &&
-                              residual.data().layout() == x.data().layout()),
-      "batch_norm of {} with a residual {}", to_string(x.data().shape()),
+                              residual.data().layout() == x.data().layout() &&
+                              residual.data().dtype() == shape.dtype),
+      "batch_norm of {} {} with a residual {} {}", name_of(shape.dtype),
+      to_string(x.data().shape()), name_of(residual.data().dtype()),
       to_string(residual.data().shape()));
 }
 
