@@ -220,8 +220,10 @@ class TrainTest(job.JobTest):
         self.assertNotEqual(rounded.losses(), exact.losses())
         for ours, wanted in zip(rounded.losses(), exact.losses()):
             self.assertAlmostEqual(ours, wanted, delta=0.05)
-        self.assertAlmostEqual(rounded.epoch["validation"]["loss"],
-                               exact.epoch["validation"]["loss"], delta=0.05)
+        # The averages were evaluated, in bf16; `eval` does it in f32.
+        loss = json.loads(self.run_job("eval", "runs/rounded", "--json"))["loss"]
+        self.assertAlmostEqual(rounded.epoch["validation"]["loss"], loss,
+                               delta=0.02)
 
     def test_too_many_threads(self):
         cores = os.cpu_count()
