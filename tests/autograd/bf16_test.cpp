@@ -4,6 +4,7 @@
 #include "engine/autograd/ops.h"
 #include "engine/autograd/parameter_arena.h"
 #include "kernels/backend.h"
+#include "kernels/runtime/half.h"
 #include "support/catch.h"
 #include "support/gradcheck.h"
 
@@ -145,6 +146,42 @@ TEST_CASE("batch norm in bf16 is that of f32, rounded") {
                           to_array(states[1].running_var)) == 0);
   CHECK(relative_distance(to_array(states[0].running_mean),
                           to_array(states[1].running_mean)) == 0);
+}
+
+// Vectors round and widen as single floats do: batch norm's against add's.
+TEST_CASE("all bf16 are rounded alike by batch norm and by add") {
+  // All bits of x, and a residual near to half of its last one: the sums lie in
+  // the middle of two bf16, or to either side of it.
+  const float part = GENERATE(0.0f, 0x1p-9f, -0x1p-9f, 0x1.02p-9f, 0x1.fep-9f);
+  CAPTURE(part);
+  const Activation shape{1,           16, 64, 64, backend().activation_layout,
+                         Dtype::kBF16};
+  const std::size_t count = shape.storage_count();
+  REQUIRE(count == 1 << 16);
+  std::vector<BFloat16> x(count), residual(count), sum(count), y(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    x[i].bits = static_cast<std::uint16_t>(i);
+    residual[i] = narrow<BFloat16>(widen(x[i]) * part);
+  }
+  backend().elementwise.add(count, Dtype::kBF16, x.data(), residual.data(),
+                            sum.data());
+  const std::vector<float> zeros(16, 0.0f), ones(16, 1.0f);
+  const std::vector<float> negative_zeros(16, -0.0f);  // to which -0 adds up
+  backend().norm.apply({.shape = shape,
+                        .x = x.data(),
+                        .gamma = ones.data(),
+                        .beta = negative_zeros.data(),
+                        .mean = zeros.data(),
+                        .inv_std = ones.data(),
+                        .residual = residual.data(),
+                        .y = y.data()});
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float wanted = widen(x[i]) + widen(residual[i]);
+    wrong += y[i].bits != sum[i].bits;
+    wrong += sum[i].bits != narrow<BFloat16>(wanted).bits;
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("batch norm and a residual of another type do not go together") {
