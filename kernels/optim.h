@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/runtime/dtype.h"
 
@@ -23,6 +24,18 @@ constexpr float clip_factor(double norm, float most) {
   return most == 0 || factor > 1 ? 1 : static_cast<float>(factor);
 }
 
+// One of several arrays that lie in one: its place, in floats.
+struct FlatRange {
+  std::size_t begin, count;
+};
+
+struct HashArgs {
+  const float* values;
+  const FlatRange* ranges;  // one behind the other
+  std::size_t range_count;
+  std::uint64_t* hashes;  // one for each range
+};
+
 struct SgdArgs {
   std::size_t count;
   const float* grad;
@@ -37,18 +50,9 @@ struct SgdArgs {
   // The new parameters once more, in f16 or bf16, or null.
   void* half_copy = nullptr;
   Dtype half_dtype = Dtype::kBF16;
-};
-
-// One of several arrays that lie in one: its place, in floats.
-struct FlatRange {
-  std::size_t begin, count;
-};
-
-struct HashArgs {
-  const float* values;
-  const FlatRange* ranges;
-  std::size_t range_count;
-  std::uint64_t* hashes;  // one for each range
+  // What to hash once it is done, of arrays of `count`: as hash() does, but
+  // while it is in the caches.
+  std::span<const HashArgs> hashes = {};
 };
 
 // What element number `index` of a range adds to its hash, modulo 2^64. Any

@@ -52,14 +52,15 @@ std::vector<std::pair<std::string, Tensor>> SGD::state() const {
   return state;
 }
 
-void SGD::step(float lr, float gradient_scale) {
+void SGD::step(float lr, float gradient_scale,
+               std::span<const HashArgs> hashes) {
   const SgdStep values{.lr = lr, .gradient_scale = gradient_scale};
   copy_memory(step_.data(), arena_.device(), &values, Device::kCpu,
               sizeof(values));
-  step(reinterpret_cast<const SgdStep*>(step_.data()));
+  step(reinterpret_cast<const SgdStep*>(step_.data()), hashes);
 }
 
-void SGD::step(const SgdStep* step) {
+void SGD::step(const SgdStep* step, std::span<const HashArgs> hashes) {
   OptimKernels& kernels = backend(arena_.device()).optim;
   const bool adapts = options_.trust > 0;
   if (adapts) {
@@ -81,7 +82,8 @@ void SGD::step(const SgdStep* step) {
                .nesterov = options_.nesterov,
                .decays = reinterpret_cast<const std::uint8_t*>(decays_.data()),
                .half_copy = arena_.half_copy(),
-               .half_dtype = arena_.half_dtype()});
+               .half_dtype = arena_.half_dtype(),
+               .hashes = hashes});
 }
 
 }  // namespace ringlet

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,10 +31,11 @@ class SGD {
 
   // Moves the parameters by the gradients in the arena. One pass: reads three
   // arrays and writes two. Gradients are multiplied by `gradient_scale` first;
-  // LARS changes them in the arena.
-  void step(float lr, float gradient_scale = 1);
+  // LARS changes them in the arena. Hashes what it is told to: see SgdArgs.
+  void step(float lr, float gradient_scale = 1,
+            std::span<const HashArgs> hashes = {});
   // The same by what lies on the device.
-  void step(const SgdStep* step);
+  void step(const SgdStep* step, std::span<const HashArgs> hashes = {});
 
   // The momentum, a float per parameter in the arena's order.
   const Tensor& momentum() const { return momentum_; }

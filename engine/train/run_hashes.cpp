@@ -61,25 +61,28 @@ RunHashes::RunHashes(const RunHashesOptions& options, const ImageSet& images,
   for (const ParameterArena::Slot& slot : arena.slots()) {
     ranges.push_back({slot.begin, slot.count});
   }
-  const std::size_t bytes = ranges.size() * sizeof(FlatRange);
+  const std::size_t count = ranges.size();
+  const std::size_t bytes = count * sizeof(FlatRange);
   ranges_ = Buffer::allocate(bytes, arena.device());
-  hashes_ =
-      Buffer::allocate(ranges.size() * sizeof(std::uint64_t), arena.device());
+  hashes_ = Buffer::allocate(2 * count * sizeof(std::uint64_t), arena.device());
   copy_memory(ranges_.data(), arena.device(), ranges.data(), Device::kCpu,
               bytes);
+  const auto* on_device = reinterpret_cast<const FlatRange*>(ranges_.data());
+  auto* hashes = reinterpret_cast<std::uint64_t*>(hashes_.data());
+  args_ = {HashArgs{arena.gradients(), on_device, count, hashes},
+           HashArgs{arena.values(), on_device, count, hashes + count}};
 }
 
-std::vector<std::uint64_t> RunHashes::hash(const float* arena) {
-  const Device device = hashes_.device();
-  std::vector<std::uint64_t> result(parallel_.arena().slots().size());
-  backend(device).optim.hash(
-      {.values = arena,
-       .ranges = reinterpret_cast<const FlatRange*>(ranges_.data()),
-       .range_count = result.size(),
-       .hashes = reinterpret_cast<std::uint64_t*>(hashes_.data())});
-  copy_memory(result.data(), Device::kCpu, hashes_.data(), device,
+std::vector<std::uint64_t> RunHashes::result_of(const HashArgs& args) const {
+  std::vector<std::uint64_t> result(args.range_count);
+  copy_memory(result.data(), Device::kCpu, args.hashes, hashes_.device(),
               result.size() * sizeof(std::uint64_t));
   return result;
+}
+
+std::span<const HashArgs> RunHashes::wanted() const {
+  if (!options_.log || communicator_.rank() > 0) return {};
+  return args_;
 }
 
 // Of the pictures of all ranks, and what their augmentation depends on.
@@ -106,17 +109,19 @@ std::uint64_t RunHashes::data_of(std::size_t step) {
 
 std::shared_ptr<const StepHashes> RunHashes::of_step(
     std::size_t step, double loss, double gradient_norm,
-    const std::vector<StepHashes::Shard>& shards) {
-  if (!options_.log || communicator_.rank() > 0) return nullptr;
-  const ParameterArena& arena = parallel_.arena();
+    const std::vector<StepHashes::Shard>& shards, bool hashed) {
+  if (wanted().empty()) return nullptr;
+  for (const HashArgs& args : args_) {
+    if (!hashed) backend(hashes_.device()).optim.hash(args);
+  }
   return std::make_shared<const StepHashes>(
       StepHashes{.step = step,
                  .data = data_of(step),
                  .loss = loss,
                  .gradient_norm = gradient_norm,
                  .shards = shards,
-                 .gradients = folded(hash(arena.gradients())),
-                 .weights = folded(hash(arena.values()))});
+                 .gradients = folded(result_of(args_[0])),
+                 .weights = folded(result_of(args_[1]))});
 }
 
 void RunHashes::check_weights(std::size_t step) {
@@ -124,7 +129,9 @@ void RunHashes::check_weights(std::size_t step) {
   const auto ranks = static_cast<std::size_t>(communicator_.size());
   if (options_.check == 0 || ranks == 1) return;
   if (before / options_.check == step / options_.check) return;
-  const std::vector<std::uint64_t> mine = hash(parallel_.arena().values());
+  const HashArgs& of_weights = args_[1];
+  backend(hashes_.device()).optim.hash(of_weights);
+  const std::vector<std::uint64_t> mine = result_of(of_weights);
   std::vector<std::uint64_t> all(ranks * mine.size());
   communicator_.all_gather(mine.data(), all.data(), mine.size(), Dtype::kI64);
   std::vector<std::vector<std::uint64_t>> weights;

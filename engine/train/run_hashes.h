@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "engine/data/sampler.h"
 #include "engine/io/hash_log.h"
 #include "engine/parallel/data_parallel.h"
+#include "kernels/optim.h"
 
 namespace ringlet {
 
@@ -22,8 +25,8 @@ struct RunHashesOptions {
   SamplerOptions order;
 };
 
-// Follows a training by hashes of what it computes: see StepHashes. Cost: a
-// reading of all gradients and of all weights in each step, on rank 0.
+// Follows a training by hashes of what it computes: see StepHashes. Cost: some
+// arithmetic in each step on rank 0, while the optimizer has it in the caches.
 class RunHashes {
  public:
   // `parallel` and `communicator` must outlive this. Reads all of `images`
@@ -31,11 +34,15 @@ class RunHashes {
   RunHashes(const RunHashesOptions& options, const ImageSet& images,
             Communicator& communicator, const DataParallel& parallel);
 
+  // For SGD::step(): gradients and weights, on rank 0 where there is a log;
+  // none elsewhere.
+  std::span<const HashArgs> wanted() const;
+
   // What the step that has just ended was, on rank 0; null elsewhere, and where
-  // there is no log.
+  // there is no log. `hashed`: SGD::step() was given wanted().
   std::shared_ptr<const StepHashes> of_step(
       std::size_t step, double loss, double gradient_norm,
-      const std::vector<StepHashes::Shard>& shards);
+      const std::vector<StepHashes::Shard>& shards, bool hashed);
 
   // Compares the ranks' weights, where that has become due since the last call.
   // Throws a SharedError that names the step, the bucket, the parameters and
@@ -43,14 +50,16 @@ class RunHashes {
   void check_weights(std::size_t step);
 
  private:
-  std::vector<std::uint64_t> hash(const float* arena);
+  // As it lies in the device's memory.
+  std::vector<std::uint64_t> result_of(const HashArgs& args) const;
   std::uint64_t data_of(std::size_t step);
 
   RunHashesOptions options_;
   Communicator& communicator_;
   const DataParallel& parallel_;
-  Buffer ranges_, hashes_;    // on the arena's device
-  std::uint64_t images_ = 0;  // what they are, on rank 0
+  Buffer ranges_, hashes_;        // on the arena's device
+  std::array<HashArgs, 2> args_;  // gradients, weights
+  std::uint64_t images_ = 0;      // what they are, on rank 0
   std::vector<std::uint32_t> order_;
   std::size_t epoch_of_order_ = 0;  // from 1; 0: none
   std::size_t checked_ = 0;         // the last step's

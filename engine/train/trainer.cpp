@@ -241,7 +241,7 @@ std::vector<StepResult> Trainer::recorded_steps(DeviceLoader& loader,
       recorded_->run(position_, count);
   const std::size_t number = position_.steps_done + count;
   const auto hashes = hashes_.of_step(number, records.back().result.loss,
-                                      records.back().gradient_norm, {});
+                                      records.back().gradient_norm, {}, false);
   hashes_.check_weights(number);
   StepTimer share(begin);
   share.lap(StepPhase::kDevice,
@@ -282,7 +282,7 @@ StepResult Trainer::step(const Batch& batch, StepPhases& phases,
   const bool finite = std::isfinite(loss) && std::isfinite(norm);
   const float clip = clip_factor(norm, static_cast<float>(options_.clip_norm));
   if (finite) {
-    sgd_.step(static_cast<float>(lr), scale * clip);
+    sgd_.step(static_cast<float>(lr), scale * clip, hashes_.wanted());
     if (average_) average_->update();
   }
   if (gradient_scale_.defined()) position_.loss_scale.update(finite);
@@ -291,7 +291,7 @@ StepResult Trainer::step(const Batch& batch, StepPhases& phases,
   const StepSums of_all{loss, static_cast<std::size_t>(sums[kCorrect]),
                         batch.global_count, norm};
   const std::size_t number = position_.steps_done + 1;
-  const auto hashes = hashes_.of_step(number, loss, norm, shards);
+  const auto hashes = hashes_.of_step(number, loss, norm, shards, finite);
   hashes_.check_weights(number);
   StepResult result = settle(of_all, finite, phases.end());
   result.hashes = hashes;

@@ -17,6 +17,8 @@ namespace {
 
 // Elements that share a byte of SgdArgs::decays.
 constexpr std::size_t kLanes = 8;
+// Elements of several arrays that a core's caches hold.
+constexpr std::size_t kBlock = 1 << 14;
 
 class Optim final : public OptimKernels {
  public:
@@ -24,19 +26,13 @@ class Optim final : public OptimKernels {
     RINGLET_CHECK(args.half_copy == nullptr || args.half_dtype == Dtype::kBF16,
                   "sgd on the CPU: a copy in {}, expected bf16",
                   name_of(args.half_dtype));
-    if (args.step->skip != 0) return;
-    const std::size_t packed = args.count / kLanes * kLanes;
+    for (const HashArgs& hash : args.hashes) clear(hash);
 #pragma omp parallel for
-    for (std::size_t i = 0; i < packed; i += kLanes) {
-      update(args, i, load<kLanes>(args.grad + i),
-             load<kLanes>(args.momentum_buffer + i),
-             load<kLanes>(args.parameter + i), kLanes);
+    for (std::size_t begin = 0; begin < args.count; begin += kBlock) {
+      const std::size_t end = std::min(args.count, begin + kBlock);
+      if (args.step->skip == 0) update(args, begin, end);
+      for (const HashArgs& hash : args.hashes) add_hashes(hash, begin, end);
     }
-    const std::size_t rest = args.count - packed;
-    if (rest == 0) return;
-    update(args, packed, load_part<kLanes>(args.grad + packed, rest),
-           load_part<kLanes>(args.momentum_buffer + packed, rest),
-           load_part<kLanes>(args.parameter + packed, rest), rest);
   }
 
   // In parts of fixed size, so that the threads do not matter.
@@ -92,33 +88,58 @@ class Optim final : public OptimKernels {
   }
 
   void hash(const HashArgs& args) override {
-    constexpr std::size_t kPart = 1 << 16;
-    struct Part {
-      std::size_t range, begin, end;  // within it
-    };
-    std::vector<Part> parts;
-    for (std::size_t range = 0; range < args.range_count; ++range) {
-      args.hashes[range] = 0;
-      const std::size_t count = args.ranges[range].count;
-      for (std::size_t begin = 0; begin < count; begin += kPart) {
-        parts.push_back({range, begin, std::min(count, begin + kPart)});
-      }
-    }
+    clear(args);
+    if (args.range_count == 0) return;
+    const FlatRange& last = args.ranges[args.range_count - 1];
+    const std::size_t count = last.begin + last.count;
 #pragma omp parallel for
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const auto [range, begin, end] = parts[i];
-      const float* values = args.values + args.ranges[range].begin;
-      std::uint64_t sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::size_t j = begin; j < end; ++j) {
-        sum += hash_term(std::bit_cast<std::uint32_t>(values[j]), j);
-      }
-#pragma omp atomic
-      args.hashes[range] += sum;
+    for (std::size_t begin = 0; begin < count; begin += kBlock) {
+      add_hashes(args, begin, std::min(count, begin + kBlock));
     }
   }
 
  private:
+  static void clear(const HashArgs& args) {
+    std::fill_n(args.hashes, args.range_count, 0);
+  }
+
+  // Adds what elements [begin, end) add to the hashes of the ranges they are
+  // of.
+  static void add_hashes(const HashArgs& args, std::size_t begin,
+                         std::size_t end) {
+    const FlatRange* const last = args.ranges + args.range_count;
+    const FlatRange* range = std::partition_point(
+        args.ranges, last,
+        [&](const FlatRange& r) { return r.begin + r.count <= begin; });
+    for (; range != last && range->begin < end; ++range) {
+      const std::size_t first = range->begin;
+      const std::size_t to = std::min(end, first + range->count) - first;
+      std::uint64_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::size_t i = std::max(begin, first) - first; i < to; ++i) {
+        sum +=
+            hash_term(std::bit_cast<std::uint32_t>(args.values[first + i]), i);
+      }
+#pragma omp atomic
+      args.hashes[range - args.ranges] += sum;
+    }
+  }
+
+  // Elements [begin, end).
+  static void update(const SgdArgs& args, std::size_t begin, std::size_t end) {
+    std::size_t i = begin;
+    for (; i + kLanes <= end; i += kLanes) {
+      update(args, i, load<kLanes>(args.grad + i),
+             load<kLanes>(args.momentum_buffer + i),
+             load<kLanes>(args.parameter + i), kLanes);
+    }
+    const std::size_t rest = end - i;
+    if (rest == 0) return;
+    update(args, i, load_part<kLanes>(args.grad + i, rest),
+           load_part<kLanes>(args.momentum_buffer + i, rest),
+           load_part<kLanes>(args.parameter + i, rest), rest);
+  }
+
   // Elements i ... i + count - 1.
   static void update(const SgdArgs& args, std::size_t i, Vec<kLanes> grad,
                      Vec<kLanes> m, Vec<kLanes> p, std::size_t count) {

@@ -9,8 +9,9 @@ class Optim final : public OptimKernels {
  public:
   void sgd(const SgdArgs& args) override {
     if (args.count == 0) return;
-    if (args.half_dtype == Dtype::kF16) return run<__half>(args);
-    run<__nv_bfloat16>(args);
+    args.half_dtype == Dtype::kF16 ? run<__half>(args)
+                                   : run<__nv_bfloat16>(args);
+    for (const HashArgs& one : args.hashes) hash(one);
   }
 
   void squared_norm(std::size_t count, const float* values,

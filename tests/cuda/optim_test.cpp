@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -63,6 +64,10 @@ void check(const Case& c) {
     const DeviceArray<std::uint8_t> decays(arrays.decays);
     const DeviceArray<SgdStep> rates(
         std::vector<SgdStep>{{kLr, kScale, c.skip}});
+    const DeviceArray<FlatRange> all(std::vector<FlatRange>{{0, c.count}});
+    const DeviceArray<std::uint64_t> hash(std::size_t{1});
+    const auto* values = static_cast<const float*>(parameter.data());
+    const std::array hashes{HashArgs{values, all.data(), 1, hash.data()}};
     cuda::make_optim()->sgd(
         {.count = c.count,
          .grad = static_cast<const float*>(grad.data()),
@@ -74,7 +79,11 @@ void check(const Case& c) {
          .nesterov = c.nesterov,
          .decays = c.all_decay ? nullptr : decays.data(),
          .half_copy = copy.data(),
-         .half_dtype = c.half});
+         .half_dtype = c.half,
+         .hashes = hashes});
+    const std::vector<std::uint64_t> along = hash.to_host();
+    cuda::make_optim()->hash(hashes[0]);
+    CHECK((along == hash.to_host()));
     if (c.skip == 0) step(c, arrays);
     const double bound = c.skip == 0 ? 3e-7 : 0;
     CHECK(largest_error(buffer.values(), arrays.buffer) <= bound);

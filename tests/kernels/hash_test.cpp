@@ -1,3 +1,4 @@
+#include <array>
 #include <bit>
 #include <random>
 #include <set>
@@ -63,4 +64,41 @@ TEST_CASE("hashes are of their ranges alone, whatever the threads") {
   CHECK(changed[0] == alone[0]);
   CHECK(changed[2] != alone[2]);
   CHECK(changed[3] == alone[3]);
+}
+
+TEST_CASE("SGD hashes what it leaves, in steps to skip too") {
+  constexpr std::size_t kCount = 100003;
+  // Ranges within a block of the caches, over several, and one of none.
+  const std::vector<FlatRange> ranges{
+      {0, 5}, {5, 40000}, {40005, 0}, {40005, 59990}};
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  std::vector<float> grad(kCount), momentum(kCount), parameter(kCount);
+  for (float& value : grad) value = normal(random);
+  for (float& value : parameter) value = normal(random);
+  const std::vector<float> before = parameter;
+  OptimKernels& kernels = backend(Device::kCpu).optim;
+  for (const std::uint32_t skip : {1u, 0u}) {
+    const SgdStep step{.lr = 0.1f, .skip = skip};
+    std::vector<std::uint64_t> got(2 * ranges.size(), 1), expected = got;
+    const auto args = [&](std::vector<std::uint64_t>& hashes) {
+      return std::array{
+          HashArgs{grad.data(), ranges.data(), ranges.size(), hashes.data()},
+          HashArgs{parameter.data(), ranges.data(), ranges.size(),
+                   hashes.data() + ranges.size()}};
+    };
+    const auto along = args(got);
+    kernels.sgd({.count = kCount,
+                 .grad = grad.data(),
+                 .momentum_buffer = momentum.data(),
+                 .parameter = parameter.data(),
+                 .step = &step,
+                 .momentum = 0.9f,
+                 .weight_decay = 0,
+                 .nesterov = false,
+                 .hashes = along});
+    CHECK((parameter == before) == (skip != 0));
+    for (const HashArgs& one : args(expected)) kernels.hash(one);
+    CHECK(got == expected);
+  }
 }
