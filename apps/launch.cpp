@@ -70,6 +70,8 @@ constexpr int kMillisecondsToLook = 500;
 constexpr int kColumnsUnknown = 80;
 constexpr std::string_view kOurs = "ringlet: ";
 constexpr std::string_view kHang = "ringlet: hang: ";
+constexpr std::string_view kGone = "ringlet: a rank is gone: ";
+constexpr std::string_view kWarning = "ringlet: warning: ";
 constexpr std::string_view kForwarding = "mpirun: Forwarding signal";
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
@@ -209,6 +211,11 @@ std::string_view untagged(std::string_view line) {
   return line;
 }
 
+struct Errors {
+  std::string ours;       // our lines but warnings
+  bool said_why = false;  // what ended a rank
+};
+
 // Not yet waited for.
 bool has_ended(pid_t child) {
   siginfo_t info{};
@@ -219,14 +226,16 @@ bool has_ended(pid_t child) {
 // Passes on what comes, line by line, but keeps our own lines for the end, and
 // what mpirun says of the signal that was sent to it for itself. Who outlives
 // an mpirun that was ended may hold the other end of the pipe.
-std::string forward_errors(int from) {
-  std::string ours, line;
+Errors forward_errors(int from) {
+  Errors errors;
+  std::string line;
   std::array<char, 4096> buffer{};
   const auto end_line = [&] {
     const std::string_view text = untagged(line);
-    if (text.starts_with(kOurs)) {
-      ours += line;
+    if (text.starts_with(kOurs) && !text.starts_with(kWarning)) {
+      errors.ours += line;
       if (text.starts_with(kHang)) ::alarm(kSecondsAfterHang);
+      errors.said_why |= !text.starts_with(kHang) && !text.starts_with(kGone);
     } else if (!line.starts_with(kForwarding)) {
       std::fwrite(line.data(), 1, line.size(), stderr);
     }
@@ -247,7 +256,7 @@ std::string forward_errors(int from) {
     }
   }
   end_line();
-  return ours;
+  return errors;
 }
 
 int status_of(pid_t child) {
@@ -291,16 +300,16 @@ JobEnd run_job(const JobWords& job) {
   forced = 0;
   const bool started = start_mpirun(job, errors[1]);
   ::close(errors[1]);
-  const std::string ours = forward_errors(errors[0]);
+  const Errors said = forward_errors(errors[0]);
   ::close(errors[0]);
   if (!started) return {.status = kSignalBase + SIGTERM};
   int status = status_of(mpirun);
   mpirun = 0;
   ::alarm(0);
-  fmt::print(stderr, "{}", ours);
+  fmt::print(stderr, "{}", said.ours);
   std::fflush(stderr);
   if (forced != 0 && signals == 0) status = kHangStatus;
-  return {.status = status, .said_why = !ours.empty()};
+  return {.status = status, .said_why = said.said_why};
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ class AutoCollectives final : public HostCollectives {
       if (own.memory->size() > 1) place_ = Place::kHostsOfSeveral;
     } catch (const Error& error) {
       if (rank() > 0) return;
-      fmt::print(stderr, "ringlet: all-reduce by messages, since {}\n",
+      fmt::print(stderr, "ringlet: warning: all-reduce by messages, since {}\n",
                  error.what());
     }
   }

@@ -30,6 +30,7 @@ constexpr double kGrace = 2;
 // heard of.
 constexpr double kSecondsToTell = 1;
 constexpr int kWordsToMiss = 2;
+const std::string kGone = "a rank is gone: ";
 
 std::int64_t nanoseconds(double seconds) {
   return static_cast<std::int64_t>(1e9 * seconds);
@@ -128,12 +129,13 @@ class Watchdog::Watch {
     if (now - since >= nanoseconds(deadline)) {
       end(mine, "hang: " + found.text, found.advice, kHangStatus);
     } else if (mine && found.gone) {
-      tell("a rank is gone: " + found.text, found.advice);
+      tell(kGone + found.text, found.advice);
     } else if (mine && waited >= options_.warn_seconds &&
                warned_ != self.last.number) {
       warned_ = self.last.number;
-      say(fmt::format("ringlet: {}. The job ends in {:.0f} s (--timeout {})\n",
-                      found.text, deadline - waited, options_.timeout_seconds));
+      say(fmt::format(
+          "ringlet: warning: {}. The job ends in {:.0f} s (--timeout {})\n",
+          found.text, deadline - waited, options_.timeout_seconds));
     }
   }
 
@@ -153,8 +155,8 @@ class Watchdog::Watch {
           return rank.process == ProcessState::kRuns;
         });
     const bool mine = first != reports.end() && first->record.rank == self;
-    end(dead.gone && mine && !have_told(reports), dead.text, dead.advice,
-        kTerminatedStatus);
+    end(dead.gone && mine && !have_told(reports), kGone + dead.text,
+        dead.advice, kTerminatedStatus);
   }
 
   // What other hosts have said counts if it is newer than this rank's call, and

@@ -91,6 +91,16 @@ class ElasticTest(job.JobTest):
                                    r"step (5|10|15) on 2 ranks$")
         self.assertEqual(self.weights("run"), expected)
 
+    def test_a_rank_that_leaves_without_a_word_is_met_with_a_restart(self):
+        process = self.launch(
+            "-np", 2, "--max-restarts", 1, "--", *NEW, "--out", "run",
+            "--fault", "rank=1,op=all_reduce#60,kind=exit")
+        status, lines = self.finish(process)
+        self.assertEqual(status, 0)
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(lines[0], r"^restart 1 of 1: mpirun ended with status "
+                                   r"1; goes on from step \d+ on 2 ranks$")
+
     def test_before_the_first_checkpoint_it_starts_anew(self):
         expected = self.undisturbed()
         process = self.launch(
@@ -236,7 +246,9 @@ class ElasticTest(job.JobTest):
     def test_an_error_is_told_also_where_mpirun_tags_lines(self):
         begun = "mkdir run; echo > run/config.json; "
         for line, restarts in (("[1,0]<stderr>:ringlet: no data", 0),
-                               ("[1,0]<stderr>:no word of ours", 1)):
+                               ("[1,0]<stderr>:no word of ours", 1),
+                               ("ringlet: warning: something", 1),
+                               ("ringlet: a rank is gone: rank 1", 1)):
             shutil.rmtree(self.folder / "run", ignore_errors=True)
             status, lines = self.finish(self.start_on_hosts(
                 "exit 0", body=f'{begun} echo "{line}" >&2; exit 1'))

@@ -109,6 +109,15 @@ class LaunchTest(job.JobTest):
         self.assertTrue(errors.splitlines()[-1].startswith("ringlet: "))
         self.assertNotEqual(process.returncode, 0)
 
+    def test_warnings_come_at_once(self):
+        path = self.pretend_mpirun(
+            'echo "ringlet: warning: look" >&2; exec sleep 100')
+        process = self.launch("--", "train", environment=path)
+        self.assertEqual(process.stderr.readline(), "ringlet: warning: look\n")
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
     def test_bad_calls(self):
         for words in ([], ["-np", 2], ["-np", 2, "--"], ["train"]):
             self.assert_refused(
