@@ -14,11 +14,6 @@ struct SavedRun {
   TrainOptions options;
   std::size_t ranks = 0;
   HashChain hashes;
-
-  // Virtual ranks or, where it had none, ranks.
-  std::size_t shards() const {
-    return options.virtual_ranks > 0 ? options.virtual_ranks : ranks;
-  }
 };
 
 // Throws an Error that names the file and what is wrong with it.

@@ -54,6 +54,12 @@ struct Resume {
           "in the data depends on it: expected no other --batch-size",
           point->checkpoint.string(), batch);
     }
+    if (options.init != point->options.init) {
+      error = fmt::format(
+          "--init {}: expected none with --resume, whose weights are those of "
+          "the checkpoint",
+          options.init);
+    }
   }
 
   // What must be the same on all ranks.
@@ -68,7 +74,7 @@ struct Resume {
 TrainOptions for_checkpoints(TrainOptions options, const TrainPlan& plan) {
   options.batch_size = plan.global_batch;
   options.batch_per_rank = 0;
-  options.init = options.out = options.resume = options.trace = "";
+  options.out = options.resume = options.trace = "";
   options.fault = "";
   options.trace_first = options.trace_last = 0;
   return options;
@@ -88,15 +94,31 @@ void keep_calls(const std::optional<RunDirectory>& directory,
 }
 
 // The options with what the program decided in place of what was left to it.
-TrainOptions resolved(TrainOptions options, const Setup& setup, int threads) {
+TrainOptions resolved(TrainOptions options, const Setup& setup, int threads,
+                      const std::string& comm) {
   options.batch_size = setup.plan.global_batch;
   options.steps = setup.plan.total_steps;
   options.threads = static_cast<std::size_t>(threads);
   options.device = name_of(setup.compute.device);
   options.precision = precision_name(setup.compute);
-  options.out = setup.directory->path().string();
-  options.resume = "";
+  if (setup.directory) options.out = setup.directory->path().string();
+  options.comm = setup.compute.nccl ? "nccl" : comm;
+  if (!sends_messages(options.comm)) options.wire_dtype = "f32";
   return options;
+}
+
+// Those of them that are not the defaults.
+std::string options_line(const TrainOptions& options) {
+  const nlohmann::ordered_json defaults = to_json(TrainOptions());
+  const nlohmann::ordered_json all = to_json(options);
+  std::string line = "options  ";
+  for (const auto& [name, value] : all.items()) {
+    if (value == defaults.at(name)) continue;
+    line += fmt::format(
+        " {}={}", name,
+        value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return line + "\n";
 }
 
 std::string rate_rule(const TrainOptions& options, const TrainPlan& plan) {
@@ -168,7 +190,8 @@ void print_start(const TrainOptions& options, const Setup& setup,
       "batch     {} in all, {} per rank on {} ranks{}; {} steps, {:.2f} "
       "epochs\n"
       "rate      {}, {}{}\n"
-      "gradients {}, in {} buckets (--bucket-mb {})\n",
+      "gradients {}, in {} buckets (--bucket-mb {})\n"
+      "{}",
       options.model, options.stem, parallel.arena().parameter_count(),
       parallel.arena().slots().size(), weights_line(options, setup),
       options.data, setup.data.train.count(), setup.data.test.count(),
@@ -180,7 +203,8 @@ void print_start(const TrainOptions& options, const Setup& setup,
       options.warmup_epochs > 0
           ? fmt::format(", {} epochs of warm-up", options.warmup_epochs)
           : "",
-      parallel.reducer().name(), parallel.buckets().size(), options.bucket_mb);
+      parallel.reducer().name(), parallel.buckets().size(), options.bucket_mb,
+      options_line(options));
 }
 
 void print_ranks(Communicator& communicator, const ComputeOptions& compute,
@@ -209,6 +233,110 @@ std::string to_text(const TrainOptions& options) {
                                nlohmann::json::error_handler_t::replace);
 }
 
+// Rank 0's part: what a run prints, and what it leaves in its folder.
+class RunKeeper {
+ public:
+  RunKeeper(const TrainOptions& options, const TrainOptions& given,
+            const Setup& setup, const std::optional<ResumePoint>& from,
+            Trainer& trainer, Communicator& communicator)
+      : directory_(*setup.directory),
+        trainer_(trainer),
+        communicator_(communicator),
+        metadata_(weights_metadata(
+            {options.model,
+             model_options(options, setup.data.train.classes.size())},
+            setup.data.train)) {
+    if (from) go_back_to(*from, directory_);
+    write_config(options, setup);
+    directory_.write_convolutions(setup.convolutions);
+    const std::size_t steps_done = from ? from->position.steps_done : 0;
+    log_.emplace(directory_, options, setup.plan, steps_done, setup.columns,
+                 std::cout);
+    // What an earlier part of the run left has to be cut, in any case.
+    if (options.hashes || std::filesystem::exists(directory_.hashes())) {
+      hashes_.emplace(directory_.hashes(), trainer.parameter_names(),
+                      steps_done);
+    }
+    checkpointer_.emplace(directory_, for_checkpoints(given, setup.plan),
+                          *setup.model, trainer.optimizer(), trainer.average(),
+                          metadata_);
+    if (!options.recipe.empty() && !from) {
+      print_recipe(options, communicator.size());
+    }
+    print_start(options, setup, communicator, trainer.parallel());
+    if (options.wire_dtype != given.wire_dtype) {
+      fmt::print("warning   --wire-dtype {}: nothing is rounded, since {}\n",
+                 given.wire_dtype,
+                 communicator.size() > 1 ? "the ranks share memory"
+                                         : "there is one rank");
+    }
+  }
+
+  TrainObserver observer() {
+    return {.step =
+                [this](const StepResult& result) {
+                  log_->step(result);
+                  if (result.hashes) hashes_->write(*result.hashes);
+                },
+            .epoch = [this](const EpochResult& result) { log_->epoch(result); },
+            .checkpoint =
+                [this](const TrainPosition& position,
+                       std::optional<double> accuracy) {
+                  save(position, accuracy);
+                },
+            .evaluating =
+                [this](std::size_t done, std::size_t count) {
+                  log_->evaluating(done, count);
+                }};
+  }
+
+  // Once it has come to its end, or was stopped.
+  void end(bool finished) {
+    if (!finished && !not_saved_.empty()) {
+      throw Error(fmt::format("stopped, as asked, but {}", not_saved_));
+    }
+    if (!finished) return log_->stopped();
+    write_safetensors(directory_.weights(), named_tensors(trainer_.result()),
+                      metadata_);
+    log_->summary();
+  }
+
+ private:
+  void write_config(const TrainOptions& options, const Setup& setup) {
+    nlohmann::ordered_json config = to_json(options);
+    config["ranks"] = communicator_.size();
+    config["resume"] = "";
+    directory_.write_config(config,
+                            {.ringlet = RINGLET_VERSION,
+                             .compiler = __VERSION__,
+                             .onednn = backend_version(),
+                             .mpi = mpi_version(),
+                             .gpu = gpu_name(setup.compute)},
+                            host_info());
+  }
+
+  void save(const TrainPosition& position, std::optional<double> accuracy) {
+    const Activity activity(communicator_, EventKind::kCheckpoint,
+                            position.steps_done);
+    try {
+      checkpointer_->save(position, accuracy);
+      not_saved_.clear();
+    } catch (const std::exception& error) {
+      not_saved_ = error.what();
+      log_->note(fmt::format("warning   {}", not_saved_));
+    }
+  }
+
+  const RunDirectory& directory_;
+  Trainer& trainer_;
+  Communicator& communicator_;
+  Metadata metadata_;
+  std::optional<RunLog> log_;
+  std::optional<HashLog> hashes_;
+  std::optional<Checkpointer> checkpointer_;
+  std::string not_saved_;  // why the last checkpoint could not be written
+};
+
 }  // namespace
 
 int train_command(int argc, char** argv) {
@@ -229,13 +357,13 @@ int train_command(int argc, char** argv) {
       to_text(options) + "\n" RINGLET_VERSION + "\n" + resume.signature());
   communicator = with_trace(options, from ? from->position.steps_done : 0,
                             std::move(communicator));
-  const TrainOptions given = options;
   if (options.conv == "direct") set_conv_algorithm(ConvAlgorithm::kDirect);
 
   Setup setup(options, from, *communicator);
-  options.comm = setup.compute.nccl ? "nccl" : communicator->name();
+  const TrainOptions found =
+      resolved(options, setup, threads, communicator->name());
   keep_calls(setup.directory, *communicator);
-  Trainer trainer(options, setup.plan, *setup.model, setup.data, *communicator,
+  Trainer trainer(found, setup.plan, *setup.model, setup.data, *communicator,
                   setup.compute);
   if (from) {
     agree(*communicator, [&] {
@@ -243,77 +371,16 @@ int train_command(int argc, char** argv) {
     });
     trainer.resume(from->position);
   }
-  const Metadata metadata = weights_metadata(
-      {options.model, model_options(options, setup.data.train.classes.size())},
-      setup.data.train);
-  std::optional<RunLog> log;
-  std::optional<HashLog> hashes;
-  std::optional<Checkpointer> checkpointer;
-  std::string not_saved;  // why the last checkpoint could not be written
-  TrainObserver observer;
+  std::optional<RunKeeper> keeper;
   agree(*communicator, [&] {
     if (!setup.directory) return;
-    if (from) go_back_to(*from, *setup.directory);
-    nlohmann::ordered_json config = to_json(resolved(options, setup, threads));
-    config["ranks"] = communicator->size();
-    setup.directory->write_config(config,
-                                  {.ringlet = RINGLET_VERSION,
-                                   .compiler = __VERSION__,
-                                   .onednn = backend_version(),
-                                   .mpi = mpi_version(),
-                                   .gpu = gpu_name(setup.compute)},
-                                  host_info());
-    setup.directory->write_convolutions(setup.convolutions);
-    const std::size_t steps_done = from ? from->position.steps_done : 0;
-    log.emplace(*setup.directory, options, setup.plan, steps_done,
-                setup.columns, std::cout);
-    // What an earlier part of the run left has to be cut, in any case.
-    if (options.hashes || std::filesystem::exists(setup.directory->hashes())) {
-      hashes.emplace(setup.directory->hashes(), trainer.parameter_names(),
-                     steps_done);
-    }
-    checkpointer.emplace(*setup.directory, for_checkpoints(given, setup.plan),
-                         *setup.model, trainer.optimizer(), trainer.average(),
-                         metadata);
+    keeper.emplace(found, options, setup, from, trainer, *communicator);
   });
-  if (log) {
-    if (!options.recipe.empty() && !from) {
-      print_recipe(options, communicator->size());
-    }
-    print_start(options, setup, *communicator, trainer.parallel());
-    observer.step = [&](const StepResult& result) {
-      log->step(result);
-      if (result.hashes) hashes->write(*result.hashes);
-    };
-    observer.epoch = [&](const EpochResult& result) { log->epoch(result); };
-    observer.checkpoint = [&](const TrainPosition& position,
-                              std::optional<double> accuracy) {
-      const Activity activity(*communicator, EventKind::kCheckpoint,
-                              position.steps_done);
-      try {
-        checkpointer->save(position, accuracy);
-        not_saved.clear();
-      } catch (const std::exception& error) {
-        not_saved = error.what();
-        log->note(fmt::format("warning   {}", not_saved));
-      }
-    };
-    observer.evaluating = [&](std::size_t done, std::size_t count) {
-      log->evaluating(done, count);
-    };
-  }
   print_ranks(*communicator, setup.compute, threads);
-  const bool finished = trainer.run(observer, requests);
-
+  const bool finished =
+      trainer.run(keeper ? keeper->observer() : TrainObserver(), requests);
   agree(*communicator, [&] {
-    if (!log) return;
-    if (!finished && !not_saved.empty()) {
-      throw Error(fmt::format("stopped, as asked, but {}", not_saved));
-    }
-    if (!finished) return log->stopped();
-    write_safetensors(setup.directory->weights(),
-                      named_tensors(trainer.result()), metadata);
-    log->summary();
+    if (keeper) keeper->end(finished);
   });
   write_trace(options, *communicator);
   return 0;

@@ -41,16 +41,21 @@ void check_wire(const TrainOptions& options) {
         "on the number of ranks",
         wire));
   }
-  for (const char* name : {"shared", "mpi", "nccl", "solo"}) {
-    if (options.comm != name) continue;
+  if (options.comm != "auto" && !sends_messages(options.comm)) {
     throw SharedError(fmt::format(
         "{} with --comm {}: expected auto, hierarchical or an algorithm that "
         "sends our messages, as ordered or ring",
-        wire, name));
+        wire, options.comm));
   }
 }
 
 }  // namespace
+
+bool sends_messages(const std::string& comm) {
+  const LaunchInfo launched = launch_info();
+  if (comm == "auto") return launched.local_size < launched.size;
+  return comm != "shared" && comm != "mpi" && comm != "nccl" && comm != "solo";
+}
 
 std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {
   check_wire(options);

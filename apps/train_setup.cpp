@@ -100,8 +100,10 @@ Setup::Setup(const TrainOptions& options,
           plan.total_steps));
     }
   });
+  TrainOptions start = options;
+  if (from) start.init = "";  // what it began with need not be there any more
   const auto make = [&] {
-    return make_model(options, data.train.classes.size());
+    return make_model(start, data.train.classes.size());
   };
   if (compute.device == Device::kCuda) {
     cuda::library().set_allow_tf32(compute.tf32);
@@ -112,7 +114,7 @@ Setup::Setup(const TrainOptions& options,
                   directory ? read_convolutions(directory->path()) : "",
                   options.virtual_ranks == 0, communicator);
   agree(communicator, [&] {
-    model = make_model(options, data.train.classes.size(), &drawn);
+    model = make_model(start, data.train.classes.size(), &drawn);
     model->to(compute.device);
   });
 }

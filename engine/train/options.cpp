@@ -165,6 +165,12 @@ TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
           ? scaled_lr(options.lr, plan.global_batch, options.base_batch)
           : options.lr;
   plan.schedule.milestones = options.milestones;
+  if (plan.schedule.kind == ScheduleKind::kMultiStep &&
+      options.milestones.empty()) {
+    throw Error(
+        "--schedule multistep: expected --milestones, the epochs at which the "
+        "rate falls");
+  }
   plan.schedule.gamma = options.gamma;
   plan.schedule.warmup_epochs = options.warmup_epochs;
   plan.schedule.steps_per_epoch = plan.steps_per_epoch;

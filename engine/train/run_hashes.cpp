@@ -50,10 +50,17 @@ std::vector<std::size_t> minority(
 
 }  // namespace
 
-RunHashes::RunHashes(const RunHashesOptions& options, const ImageSet& images,
-                     Communicator& communicator, const DataParallel& parallel)
-    : options_(options), communicator_(communicator), parallel_(parallel) {
-  if (options.log && communicator.rank() == 0) {
+RunHashes::RunHashes(const TrainOptions& options, const TrainPlan& plan,
+                     const ImageSet& images, Communicator& communicator,
+                     const DataParallel& parallel)
+    : options_(options),
+      total_steps_(plan.total_steps),
+      sampler_({.count = images.count(),
+                .global_batch = plan.global_batch,
+                .seed = options.seed}),
+      communicator_(communicator),
+      parallel_(parallel) {
+  if (options.hashes && communicator.rank() == 0) {
     images_ = hash_of(images.pixels) + hash_of(images.labels);
   }
   const ParameterArena& arena = parallel.arena();
@@ -81,22 +88,20 @@ std::vector<std::uint64_t> RunHashes::result_of(const HashArgs& args) const {
 }
 
 std::span<const HashArgs> RunHashes::wanted() const {
-  if (!options_.log || communicator_.rank() > 0) return {};
+  if (!options_.hashes || communicator_.rank() > 0) return {};
   return args_;
 }
 
 // Of the pictures of all ranks, and what their augmentation depends on.
 std::uint64_t RunHashes::data_of(std::size_t step) {
-  const DistributedSampler sampler(options_.order);
-  const std::size_t epoch = (step - 1) / sampler.steps();
+  const std::size_t epoch = (step - 1) / sampler_.steps();
   if (epoch_of_order_ != epoch + 1) {
-    order_ = sampler.order(static_cast<std::uint32_t>(epoch));
+    order_ = sampler_.order(static_cast<std::uint32_t>(epoch));
     epoch_of_order_ = epoch + 1;
   }
-  const auto share = sampler.share((step - 1) % sampler.steps());
-  std::uint64_t hash =
-      hash_term(static_cast<std::uint32_t>(epoch), 0) +
-      hash_term(static_cast<std::uint32_t>(options_.order.seed), 1);
+  const auto share = sampler_.share((step - 1) % sampler_.steps());
+  std::uint64_t hash = hash_term(static_cast<std::uint32_t>(epoch), 0) +
+                       hash_term(static_cast<std::uint32_t>(options_.seed), 1);
   hash += hash_term((options_.augment ? 1 : 0) +
                         2 * static_cast<std::uint32_t>(options_.cutout),
                     2);
@@ -127,8 +132,9 @@ std::shared_ptr<const StepHashes> RunHashes::of_step(
 void RunHashes::check_weights(std::size_t step) {
   const std::size_t before = std::exchange(checked_, step);
   const auto ranks = static_cast<std::size_t>(communicator_.size());
-  if (options_.check == 0 || ranks == 1) return;
-  if (before / options_.check == step / options_.check) return;
+  const std::size_t period = options_.check_weights;
+  if (period == 0 || ranks == 1) return;
+  if (before / period == step / period && step != total_steps_) return;
   const HashArgs& of_weights = args_[1];
   backend(hashes_.device()).optim.hash(of_weights);
   const std::vector<std::uint64_t> mine = result_of(of_weights);

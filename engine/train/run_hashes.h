@@ -11,28 +11,20 @@
 #include "engine/data/sampler.h"
 #include "engine/io/hash_log.h"
 #include "engine/parallel/data_parallel.h"
+#include "engine/train/options.h"
 #include "kernels/optim.h"
 
 namespace ringlet {
-
-struct RunHashesOptions {
-  bool log = true;          // whether there are hashes of steps at all
-  std::size_t check = 100;  // steps between comparisons of weights; 0: never
-  bool augment = true;
-  std::size_t cutout = 0;
-  double mixup = 0;
-  // The order of all ranks' pictures.
-  SamplerOptions order;
-};
 
 // Follows a training by hashes of what it computes: see StepHashes. Cost: some
 // arithmetic in each step on rank 0, while the optimizer has it in the caches.
 class RunHashes {
  public:
-  // `parallel` and `communicator` must outlive this. Reads all of `images`
-  // once.
-  RunHashes(const RunHashesOptions& options, const ImageSet& images,
-            Communicator& communicator, const DataParallel& parallel);
+  // `options`, `parallel` and `communicator` must outlive this. Reads all of
+  // `images` once.
+  RunHashes(const TrainOptions& options, const TrainPlan& plan,
+            const ImageSet& images, Communicator& communicator,
+            const DataParallel& parallel);
 
   // For SGD::step(): gradients and weights, on rank 0 where there is a log;
   // none elsewhere.
@@ -44,7 +36,8 @@ class RunHashes {
       std::size_t step, double loss, double gradient_norm,
       const std::vector<StepHashes::Shard>& shards, bool hashed);
 
-  // Compares the ranks' weights, where that has become due since the last call.
+  // Compares the ranks' weights, where that has become due since the last call,
+  // and after the last step.
   // Throws a SharedError that names the step, the bucket, the parameters and
   // the ranks whose weights are other than most ranks'. Collective.
   void check_weights(std::size_t step);
@@ -54,7 +47,9 @@ class RunHashes {
   std::vector<std::uint64_t> result_of(const HashArgs& args) const;
   std::uint64_t data_of(std::size_t step);
 
-  RunHashesOptions options_;
+  const TrainOptions& options_;
+  std::size_t total_steps_;
+  DistributedSampler sampler_;  // of all ranks' pictures
   Communicator& communicator_;
   const DataParallel& parallel_;
   Buffer ranges_, hashes_;        // on the arena's device

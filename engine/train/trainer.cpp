@@ -35,6 +35,8 @@ DataParallelOptions parallel_options(const TrainOptions& options,
                              .tree = options.virtual_ranks > 0};
   result.bucket_bytes = static_cast<std::size_t>(
       options.bucket_mb * static_cast<double>(kBytesPerMb));
+  result.first_bucket_bytes =
+      std::min(result.first_bucket_bytes, result.bucket_bytes);
   return result;
 }
 
@@ -98,15 +100,7 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
                      batch_norm_ ? &*batch_norm_ : nullptr,
                      static_cast<float>(options.label_smoothing)),
       sgd_(parallel_.arena(), sgd_options(options)),
-      hashes_({.log = options.hashes,
-               .check = options.check_weights,
-               .augment = options.augment,
-               .cutout = options.cutout,
-               .mixup = options.mixup,
-               .order = {.count = data.train.count(),
-                         .global_batch = plan.global_batch,
-                         .seed = options.seed}},
-              data.train, communicator, parallel_) {
+      hashes_(options, plan, data.train, communicator, parallel_) {
   if (options.ema_decay > 0) {
     average_.emplace(parallel_.arena(), parallel_.buffers().floats,
                      options.ema_decay);
@@ -130,6 +124,13 @@ std::vector<std::pair<std::string, Tensor>> Trainer::result() const {
 
 void Trainer::resume(const TrainPosition& position) {
   position_ = position;
+  // It may have been in another precision until here.
+  LossScale& scale = position_.loss_scale;
+  if (!gradient_scale_.defined()) {
+    scale = {};
+  } else if (scale.value == 1) {
+    scale.value = LossScale::kFirst;
+  }
   parallel_.arena().update_half_copy();
   parallel_.watch_gradients(position.skipped_in_a_row > 0);
 }

@@ -6,8 +6,9 @@ import struct
 
 import job
 
-TOY = ["train", "--model", "resnet20", "--threads", 1, "--steps", 12,
-       "--schedule", "constant"]
+SHORT = ["train", "--model", "resnet20", "--threads", 1, "--schedule",
+         "constant"]
+TOY = [*SHORT, "--steps", 12]
 EIGHT = ["--batch-size", 8]
 PART = "they part in step "
 
@@ -88,6 +89,30 @@ class VerifyTest(job.JobTest):
             "--steps", 4)
         self.assertEqual(status, 0)
         self.assertIn("verified: 4 steps of 2 rank(s)", output)
+
+    def test_a_run_that_began_with_weights_and_was_resumed(self):
+        self.run_job(*SHORT, *EIGHT, "--out", "weights", "--steps", 1)
+        self.run_job(*SHORT, *EIGHT, "--out", "run", "--init", "weights",
+                     "--steps", 4, "--checkpoint-steps", 4)
+        self.run_job("train", "--resume", "run", "--steps", 8)
+        output, status = self.status("verify", "run")
+        self.assertEqual(status, 0, output)
+        self.assertIn("verified: 8 steps of 1 rank(s)", output)
+        self.assert_refused(
+            "ringlet: --init run: expected none with --resume, .+",
+            self.start("train", "--resume", "run", "--init", "run"))
+        # They are not needed any more.
+        shutil.rmtree(self.folder / "weights")
+        self.run_job("train", "--resume", "run", "--steps", 9)
+
+    def test_a_rank_of_a_run_that_had_other_ranks(self):
+        self.run_job(*SHORT, *EIGHT, "--comm", "ring", "--steps", 4,
+                     "--checkpoint-steps", 4, "--out", "run", ranks=4)
+        self.run_job("train", "--resume", "run", "--steps", 6, ranks=2)
+        shutil.copytree(self.folder / "run", self.folder / "other")
+        change_shard(self.folder / "other/hashes.bin", step=2, shard=3)
+        output, status = self.status("diff", "run", "other")
+        self.assertIn("  first on   rank 3 (gradients)\n", output)
 
     def test_what_was_not_trained_so_is_not_verified(self):
         self.run_job(*TOY, *EIGHT, "--out", "run")

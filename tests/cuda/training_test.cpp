@@ -58,7 +58,8 @@ struct Run {
 
 // Trains on threads as ranks; what rank 0 was told, and has in the end.
 Run train(const ComputeOptions& compute, int ranks,
-          TrainOptions options = small_options()) {
+          TrainOptions options = small_options(),
+          const std::optional<TrainPosition>& from = {}) {
   const Dataset data = small_data();
   Run run;
   const auto body = [&](Communicator& communicator) {
@@ -69,6 +70,7 @@ Run train(const ComputeOptions& compute, int ranks,
     const TrainPlan plan =
         make_plan(options, data.train.count(), static_cast<std::size_t>(ranks));
     Trainer trainer(options, plan, *model, data, communicator, compute);
+    if (from) trainer.resume(*from);
     TrainObserver observer;
     if (communicator.rank() == 0) {
       observer.step = [&](const StepResult& r) { run.steps.push_back(r); };
@@ -160,6 +162,21 @@ TEST_CASE("training in half precision is near to that in f32", "[long]") {
   const Run got = train({.device = Device::kCuda, .dtype = dtype}, 1);
   CHECK(loss_distance(got, expected) < 0.05);
   CHECK(loss_distance(got, expected) > 1e-6);
+}
+
+TEST_CASE("a run goes on in another precision", "[long]") {
+  TrainOptions options = small_options();
+  options.steps = 1;
+  TrainPosition of_f16, of_f32;
+  of_f16.loss_scale.value = LossScale::kFirst;
+  const auto norm = [&](Dtype dtype, const TrainPosition& position) {
+    return train({.device = Device::kCuda, .dtype = dtype}, 1, options,
+                 position)
+        .steps.at(0)
+        .gradient_norm;
+  };
+  CHECK(norm(Dtype::kF32, of_f16) == norm(Dtype::kF32, of_f32));
+  CHECK(norm(Dtype::kF16, of_f32) == norm(Dtype::kF16, of_f16));
 }
 
 TEST_CASE("a step on the GPU that is not finite is skipped", "[long]") {

@@ -7,6 +7,7 @@
 #include "kernels/backend.h"
 #include "kernels/runtime/check.h"
 #include "kernels/runtime/threads.h"
+#include "models/resnet.h"
 #include "parallel/equality.h"
 #include "support/catch.h"
 #include "support/reference.h"
@@ -104,6 +105,47 @@ TEST_CASE("buckets are whole parameters in backward's order") {
                            {50, 300, 2, 1},
                            {350, 10, 3, 1},
                            {360, 100, 4, 1}});
+}
+
+TEST_CASE("buckets of any size, overlapped or not, give the same bits") {
+  constexpr int kRanks = 2;
+  constexpr std::size_t kShards = 2;
+  const auto gradient = [](std::size_t bucket_bytes, std::size_t buckets) {
+    std::vector<float> result;
+    const auto body = [&](Communicator& communicator) {
+      set_kernel_threads(1);
+      const auto model = make_resnet("resnet20", {});
+      model->initialize(5);
+      DataParallel parallel(*model, communicator,
+                            {.bucket_bytes = bucket_bytes,
+                             .first_bucket_bytes = bucket_bytes,
+                             .shards = kShards,
+                             .tree = true});
+      RINGLET_CHECK(parallel.buckets().size() == buckets, "{} buckets",
+                    parallel.buckets().size());
+      parallel.start_step();
+      for (std::size_t shard = 0; shard < kShards; ++shard) {
+        if (shard > 0) parallel.next_shard();
+        const auto seed =
+            static_cast<std::uint32_t>(communicator.rank() * kRanks) + shard;
+        const Tensor pictures = to_tensor(random_array({3, 3, 8, 8}, seed));
+        backward(cross_entropy(model->forward(Variable(pictures)),
+                               Tensor::zeros({3}, Dtype::kI32), {})
+                     .loss);
+      }
+      parallel.finalize();
+      if (communicator.rank() > 0) return;
+      const float* values = parallel.arena().gradients();
+      result.assign(values, values + parallel.arena().count());
+    };
+    spawn_ranks(kRanks, body, {}, "ordered");
+    return result;
+  };
+  // All in one, which is full when backward is done; and one for each.
+  const std::vector<float> one = gradient(1 << 30, 1);
+  CHECK(distance(one, std::vector<double>(one.size(), 1)) > 0);
+  CHECK(gradient(0, 65) == one);
+  CHECK(gradient(200000, 5) == one);
 }
 
 namespace {

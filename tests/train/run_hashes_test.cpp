@@ -79,6 +79,11 @@ TEST_CASE("a rank whose weights are not those of the others is found") {
                         ContainsSubstring("rank 0, 1; in bucket ") &&
                         ContainsSubstring("'conv1.weight'"));
   CHECK(train(options, 3).size() == 6);
+  // The last steps are looked at too.
+  options.check_weights = 100;
+  CHECK_THROWS_WITH(
+      train(options, 4, flip),
+      ContainsSubstring("after step 6 ") && ContainsSubstring("have rank 2;"));
   options.check_weights = 0;
   CHECK(train(options, 2, Flip{1, 1, "conv1.weight"}).size() == 6);
 }

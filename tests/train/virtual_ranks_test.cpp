@@ -188,6 +188,13 @@ TEST_CASE("passes without a picture on any rank do not matter") {
   CHECK(two.batches == one.batches);
 }
 
+TEST_CASE("multistep without its steps is refused") {
+  TrainOptions options = small_options();
+  options.schedule = "multistep";
+  CHECK_THROWS_WITH(make_plan(options, 43, 1),
+                    ContainsSubstring("multistep: expected --milestones"));
+}
+
 TEST_CASE("what the passes do not fit to is refused") {
   TrainOptions options = small_options();
   const auto refuses = [&](std::size_t ranks, const std::string& text) {
