@@ -1,5 +1,7 @@
 #include "bench/train_perf/training.h"
 
+#include <cmath>
+
 #include "engine/autograd/ops.h"
 #include "engine/metrics/process_usage.h"
 #include "kernels/runtime/error.h"
@@ -52,7 +54,7 @@ Step Training::step() {
   timer.lap(StepPhase::kBackward);
   parallel_.finalize();
   timer.lap(StepPhase::kCommunication);
-  if (!parallel_.gradients_are_finite()) {
+  if (!std::isfinite(parallel_.sum_squares().item())) {
     throw Error("a gradient is not finite");
   }
   sgd_.step(kRate);

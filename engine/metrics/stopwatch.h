@@ -32,23 +32,10 @@ enum class StepPhase {
 };
 inline constexpr std::size_t kStepPhases = 6;
 
-// "data", "forward", "backward", "communication", "optimizer", "device".
 constexpr const char* name_of(StepPhase phase) {
-  switch (phase) {
-    case StepPhase::kData:
-      return "data";
-    case StepPhase::kForward:
-      return "forward";
-    case StepPhase::kBackward:
-      return "backward";
-    case StepPhase::kCommunication:
-      return "communication";
-    case StepPhase::kOptimizer:
-      return "optimizer";
-    case StepPhase::kDevice:
-      break;
-  }
-  return "device";
+  constexpr const char* kNames[kStepPhases] = {
+      "data", "forward", "backward", "communication", "optimizer", "device"};
+  return kNames[static_cast<std::size_t>(phase)];
 }
 
 // Splits a step's wall-clock time into its phases without a gap:

@@ -35,17 +35,6 @@ std::vector<Variable> Module::parameters() const {
   return all;
 }
 
-std::vector<std::pair<std::string, Tensor>> Module::named_buffers() const {
-  std::vector<std::pair<std::string, Tensor>> all;
-  auto visit = [&](const std::string& prefix, const Module& module) {
-    for (const auto& [name, buffer] : module.buffers_) {
-      all.emplace_back(prefix + name, *buffer);
-    }
-  };
-  walk("", visit);
-  return all;
-}
-
 std::vector<std::pair<std::string, Tensor>> Module::state() const {
   std::vector<std::pair<std::string, Tensor>> all;
   auto visit = [&](const std::string& prefix, const Module& module) {
@@ -73,18 +62,14 @@ void Module::to(Device device) {
   for (const auto& [name, child] : children_) child->to(device);
 }
 
-std::vector<Tensor*> Module::buffer_members() const {
-  std::vector<Tensor*> all;
-  auto visit = [&](const std::string&, const Module& module) {
-    for (const auto& [name, buffer] : module.buffers_) all.push_back(buffer);
-  };
-  walk("", visit);
-  return all;
-}
-
 Module::JoinedBuffers Module::join_buffers() {
   constexpr std::size_t kAlignment = 8;
-  std::vector<Tensor*> buffers = buffer_members();
+  std::vector<Tensor*> buffers;
+  auto visit = [&](const std::string&, const Module& module) {
+    for (const auto& [name, buffer] : module.buffers_)
+      buffers.push_back(buffer);
+  };
+  walk("", visit);
   const auto is_float = [](const Tensor* buffer) {
     return buffer->dtype() == Dtype::kF32;
   };

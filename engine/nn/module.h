@@ -29,7 +29,6 @@ class Module {
 
   // In the order of PyTorch's state_dict: own ones first, then the children's.
   std::vector<Variable> parameters() const;  // with their full names
-  std::vector<std::pair<std::string, Tensor>> named_buffers() const;
   // Parameters and buffers: what a file of weights holds.
   std::vector<std::pair<std::string, Tensor>> state() const;
 
@@ -66,7 +65,6 @@ class Module {
   virtual void after_initialize() {}
 
  private:
-  std::vector<Tensor*> buffer_members() const;
   template <typename Visit>
   void walk(const std::string& prefix, Visit& visit) const;
   void initialize(std::uint64_t seed, std::uint32_t& stream);

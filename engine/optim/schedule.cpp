@@ -7,7 +7,7 @@
 #include <numbers>
 #include <utility>
 
-#include "kernels/runtime/check.h"
+#include "kernels/runtime/error.h"
 
 namespace ringlet {
 namespace {
@@ -83,13 +83,6 @@ double learning_rate(const ScheduleOptions& options, std::size_t step) {
                           : annealed(options, after, total);
   if (step >= warmup) return rate;
   return rate * static_cast<double>(step + 1) / static_cast<double>(warmup + 1);
-}
-
-double scaled_lr(double base_lr, std::size_t global_batch,
-                 std::size_t base_batch) {
-  RINGLET_CHECK(base_batch > 0, "base batch 0, expected at least 1");
-  return base_lr * static_cast<double>(global_batch) /
-         static_cast<double>(base_batch);
 }
 
 }  // namespace ringlet

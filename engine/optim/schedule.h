@@ -38,8 +38,4 @@ struct ScheduleOptions {
 // The rate of step `step`; beyond total_steps that of the end.
 double learning_rate(const ScheduleOptions& options, std::size_t step);
 
-// The linear scaling rule: base_lr is meant for batches of base_batch samples.
-double scaled_lr(double base_lr, std::size_t global_batch,
-                 std::size_t base_batch);
-
 }  // namespace ringlet

@@ -183,10 +183,6 @@ bool DataParallel::all_finite(std::size_t begin, std::size_t count) const {
   return std::isfinite(squares_.item());
 }
 
-bool DataParallel::gradients_are_finite() const {
-  return std::isfinite(sum_squares().item());
-}
-
 const Tensor& DataParallel::sum_squares() const {
   backend(arena_.device())
       .optim.squared_norm(arena_.count(), arena_.gradients(),

@@ -92,9 +92,6 @@ class DataParallel {
   // parameters that backward() gave no gradient.
   void finalize();
 
-  // After finalize(): no sum holds a NaN or an infinity. Reads all of them.
-  bool gradients_are_finite() const;
-
   // While on, each gradient of this rank is looked at before it is summed.
   void watch_gradients(bool on) { watching_ = on; }
   // The parameter whose gradient was the first, in the order of backward(),

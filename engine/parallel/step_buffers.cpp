@@ -13,7 +13,7 @@ StepBuffers::StepBuffers(const Module::JoinedBuffers& buffers,
       before_(buffers.all.clone()) {
   if (options.virtual_ranks == 1) return;
   first_ = buffers.all.clone();
-  if (options.policy == BufferPolicy::kAveraged) {
+  if (options.averaged) {
     tree_.emplace(options.virtual_ranks, buffers.floats.count(),
                   buffers.all.device());
   }
@@ -36,7 +36,7 @@ void StepBuffers::end_shard(std::size_t shard) const {
 void StepBuffers::finalize() const {
   const Tensor& floats = buffers_.floats;
   const Device device = floats.device();
-  if (options_.policy == BufferPolicy::kLocal) {
+  if (!options_.averaged) {
     if (first_.defined()) buffers_.all.copy_from(first_);
     return;
   }

@@ -8,17 +8,13 @@
 
 namespace ringlet {
 
-// What a step leaves in batch norm's running statistics.
-enum class BufferPolicy {
-  kLocal,    // each rank its own; rank 0's are evaluated and saved
-  kAveraged  // the mean over the ranks
-};
-
 struct StepBuffersOptions {
-  BufferPolicy policy = BufferPolicy::kLocal;
+  // Whether a step leaves in batch norm's running statistics the mean over the
+  // ranks; else each rank's own, of which rank 0's are evaluated and saved.
+  bool averaged = false;
   // Shards that count as ranks: each begins with what was there before the
-  // step, and of kLocal the first one's stay. 1: what one shard leaves, the
-  // next goes on with.
+  // step, and if not averaged the first one's stay. 1: what one shard leaves,
+  // the next goes on with.
   std::size_t virtual_ranks = 1;
 };
 
@@ -28,7 +24,7 @@ struct StepBuffersOptions {
 //   for (...) {
 //     buffers.start_shard(i);  model.forward(...);  buffers.end_shard(i);
 //   }
-//   buffers.finalize();                     // kAveraged: a collective
+//   buffers.finalize();                     // averaged: a collective
 //   if (nothing came of it) buffers.undo();
 class StepBuffers {
  public:

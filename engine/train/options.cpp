@@ -160,10 +160,12 @@ TrainPlan make_plan(const TrainOptions& options, std::size_t pictures,
   if (plan.total_steps == 0) plan.total_steps = kDefaultSteps;
 
   plan.schedule.kind = parse_schedule(options.schedule);
-  plan.schedule.base_lr =
-      options.base_batch > 0
-          ? scaled_lr(options.lr, plan.global_batch, options.base_batch)
-          : options.lr;
+  plan.schedule.base_lr = options.lr;
+  if (options.base_batch > 0) {  // the linear scaling rule
+    plan.schedule.base_lr = options.lr *
+                            static_cast<double>(plan.global_batch) /
+                            static_cast<double>(options.base_batch);
+  }
   plan.schedule.milestones = options.milestones;
   if (plan.schedule.kind == ScheduleKind::kMultiStep &&
       options.milestones.empty()) {

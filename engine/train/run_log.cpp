@@ -20,20 +20,17 @@ nlohmann::ordered_json times_of(const StepTimer& timer) {
   return times;
 }
 
-std::vector<Scalar> scalars_of(const StepResult& result, double accuracy) {
-  const double seconds = result.time.total();
-  const auto images = static_cast<double>(result.images);
-  std::vector<Scalar> scalars{
-      {"train/loss", result.loss},
-      {"train/accuracy", accuracy},
-      {"train/lr", result.lr},
-      {"train/gradient_norm", result.gradient_norm},
-      {"train/images_per_second", images / seconds},
-      {"train/epoch", static_cast<double>(result.epoch)},
-      {"train/skipped", static_cast<double>(result.skipped_so_far)}};
-  const nlohmann::ordered_json times = times_of(result.time);
-  for (const auto& [phase, time] : times.items()) {
-    scalars.push_back({"seconds/" + phase, time.get<double>()});
+// Of a step's line in the metrics.
+std::vector<Scalar> scalars_of(const nlohmann::ordered_json& line,
+                               std::size_t skipped) {
+  std::vector<Scalar> scalars;
+  for (const char* name : {"loss", "accuracy", "lr", "gradient_norm",
+                           "images_per_second", "epoch"}) {
+    scalars.push_back({fmt::format("train/{}", name), line.at(name)});
+  }
+  scalars.push_back({"train/skipped", static_cast<double>(skipped)});
+  for (const auto& [phase, time] : line.at("time").items()) {
+    scalars.push_back({"seconds/" + phase, time});
   }
   return scalars;
 }
@@ -89,7 +86,8 @@ void RunLog::step(const StepResult& result) {
                               {"time", times_of(result.time)}};
   if (result.skipped) line["skipped"] = true;
   metrics_.write(line);
-  if (events_) events_->write(result.step, scalars_of(result, accuracy));
+  if (events_)
+    events_->write(result.step, scalars_of(line, result.skipped_so_far));
 }
 
 void RunLog::epoch(const EpochResult& result) {

@@ -40,13 +40,6 @@ DataParallelOptions parallel_options(const TrainOptions& options,
   return result;
 }
 
-StepBuffersOptions buffer_options(const TrainOptions& options,
-                                  const TrainPlan& plan) {
-  return {.policy = options.batch_norm == "averaged" ? BufferPolicy::kAveraged
-                                                     : BufferPolicy::kLocal,
-          .virtual_ranks = options.virtual_ranks > 0 ? plan.shards : 1};
-}
-
 std::optional<SynchronisedBatchNorm> synchronised_batch_norm(
     const TrainOptions& options, Module& model, Communicator& communicator) {
   using Result = std::optional<SynchronisedBatchNorm>;
@@ -94,7 +87,8 @@ Trainer::Trainer(const TrainOptions& options, const TrainPlan& plan,
       compute_(compute),
       parallel_(model, communicator, parallel_options(options, plan, compute)),
       buffers_(parallel_.buffers(), parallel_.reducer(),
-               buffer_options(options, plan)),
+               {.averaged = options.batch_norm == "averaged",
+                .virtual_ranks = options.virtual_ranks > 0 ? plan.shards : 1}),
       batch_norm_(synchronised_batch_norm(options, model, communicator)),
       micro_batches_(model, parallel_, buffers_,
                      batch_norm_ ? &*batch_norm_ : nullptr,

@@ -69,9 +69,3 @@ TEST_CASE("An unknown schedule is an error that lists the known ones") {
                     "schedule 'step', expected constant, multistep, cosine or "
                     "onecycle");
 }
-
-TEST_CASE("The linear scaling rule") {
-  CHECK(scaled_lr(0.1, 1024, 256) == Approx(0.4));
-  CHECK(scaled_lr(0.1, 64, 128) == Approx(0.05));
-  CHECK_THROWS_AS(scaled_lr(0.1, 64, 0), Error);
-}

@@ -211,7 +211,7 @@ void check_replicas_stay_identical(Communicator& communicator) {
     check_equals_rank_0(communicator, "momentum", sgd.momentum().raw(), bytes);
   }
   parallel.broadcast_buffers();
-  for (const auto& [name, buffer] : model->named_buffers()) {
+  for (const auto& [name, buffer] : model->state()) {
     check_equals_rank_0(communicator, name.c_str(), buffer.raw(),
                         buffer.bytes());
   }

@@ -89,9 +89,8 @@ std::pair<float, std::int64_t> after_step(const StepBuffersOptions& options) {
 
 TEST_CASE("running statistics are those of the first shard, or the mean") {
   using Result = std::pair<float, std::int64_t>;
-  const auto local = BufferPolicy::kLocal, averaged = BufferPolicy::kAveraged;
-  CHECK((after_step({local, 1}) == Result{13, 2}));
-  CHECK((after_step({averaged, 1}) == Result{15, 2}));
-  CHECK((after_step({local, 2}) == Result{11, 1}));
-  CHECK((after_step({averaged, 2}) == Result{12.5, 1}));
+  CHECK((after_step({false, 1}) == Result{13, 2}));
+  CHECK((after_step({true, 1}) == Result{15, 2}));
+  CHECK((after_step({false, 2}) == Result{11, 1}));
+  CHECK((after_step({true, 2}) == Result{12.5, 1}));
 }

@@ -56,10 +56,10 @@ Result step(BatchNorm2d& norm, const Tensor& x, const Tensor& dy) {
   const std::vector<Variable> parameters = norm.parameters();
   result.dgamma = parameters[0].grad().to_vector();
   result.dbeta = parameters[1].grad().to_vector();
-  const auto buffers = norm.named_buffers();
-  result.running_mean = buffers[0].second.to_vector();
-  result.running_var = buffers[1].second.to_vector();
-  result.batches = *buffers[2].second.data<std::int64_t>();
+  const auto state = norm.state();  // gamma and beta first
+  result.running_mean = state[2].second.to_vector();
+  result.running_var = state[3].second.to_vector();
+  result.batches = *state[4].second.data<std::int64_t>();
   return result;
 }
 

@@ -76,13 +76,13 @@ Run train(const TrainOptions& options, int ranks,
       const std::vector<float> values = parameter.data().to_vector();
       run.learned.insert(run.learned.end(), values.begin(), values.end());
     }
-    for (const auto& [name, buffer] : model->named_buffers()) {
-      if (buffer.dtype() == Dtype::kI64) {
-        run.batches = *buffer.data<std::int64_t>();
-        continue;
+    for (const auto& [name, tensor] : model->state()) {
+      if (tensor.dtype() == Dtype::kI64) {
+        run.batches = *tensor.data<std::int64_t>();
+      } else if (name.find("running") != std::string::npos) {
+        const std::vector<float> values = tensor.to_vector();
+        run.running.insert(run.running.end(), values.begin(), values.end());
       }
-      const std::vector<float> values = buffer.to_vector();
-      run.running.insert(run.running.end(), values.begin(), values.end());
     }
   };
   spawn_ranks(ranks, body, {}, algorithm);
