@@ -45,6 +45,17 @@ class RecipeTest(job.JobTest):
                             ("batch_size", 4)):
             self.assertEqual(options[name], value, name)
 
+    def test_a_flag_can_be_switched_off(self):
+        """By the recipe, and on the command line what the recipe has on."""
+        self.write("model = resnet20\nsteps = 1\nbatch-size = 4\nnesterov\n"
+                   "no-decay-bn-bias = true\nzero-init-residual = false\n")
+        self.run_job("train", "--recipe", "./my.recipe", "--nesterov=false",
+                     "--out", "run", "--threads", 1)
+        options = self.options()
+        for name, value in (("nesterov", False), ("no_decay_bn_bias", True),
+                            ("zero_init_residual", False)):
+            self.assertEqual(options[name], value, name)
+
     def test_a_recipe_for_other_ranks_says_so(self):
         self.write("ranks = 2\nmodel = resnet20\nsteps = 1\nbatch-size = 4\n")
         warning = ("warning   ./my.recipe is for 2 rank(s), expected mpirun "
@@ -117,7 +128,7 @@ class RecipeTest(job.JobTest):
                  "number of ranks, 1 or more"),
                 ("lr = -1\n", "my.recipe: --lr: '-1', expected a number above "
                  "0; see ringlet train --help"),
-                ("speed = 9\n", "my.recipe: unknown option '--speed'")):
+                ("speed = 9\n", "my.recipe: unknown option '--speed=9'")):
             with self.subTest(text):
                 self.write(text)
                 self.assert_refused(
