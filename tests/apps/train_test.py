@@ -164,6 +164,16 @@ class TrainTest(job.JobTest):
         self.assertEqual([name for name in GIVEN
                           if options[name] == default[name]], [])
 
+    def test_skipped_steps_are_told(self):
+        output = self.run_job("train", "--model", "resnet20", "--steps", 5,
+                              "--batch-size", 4, "--lr", 1e20, "--threads", 1,
+                              "--out", "run")
+        steps = Run(self.folder / "run", output).steps
+        self.assertEqual([step.get("skipped") for step in steps],
+                         [None, True, True, True, True])
+        self.assertIn("\nskipped 4 steps whose loss or gradient was not "
+                      "finite\n", output)
+
     def test_metrics(self):
         for number, step in enumerate(self.first.steps, 1):
             self.assertEqual(
