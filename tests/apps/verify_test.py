@@ -79,6 +79,13 @@ class VerifyTest(job.JobTest):
                          r"[\s\S]+difference of a loss in 5 steps is "
                          r"\S+ of it, within 1e-03\n\Z")
         self.assertNotIn("first on", output)
+        # Another rate is not another order.
+        self.change_option("run", lr=0.5)
+        output, status = self.status("verify", "run", "--steps", 5)
+        self.assertEqual(status, 1)
+        self.assertIn("NOT verified: the bits part in step 1, ", output)
+        self.assertIn("\n  data       the same\n", output)
+        self.assertIn(", beyond 1e-03\n", output)
 
     def test_from_a_checkpoint(self):
         self.run_job(*TOY, *EIGHT, "--checkpoint-steps", 4, "--out", "run", ranks=2,
