@@ -56,7 +56,7 @@ int diff_command(int argc, char** argv) {
              b.hashes.steps.size());
   print_options(a, b);
   // A GPU leaves hashes of some steps only.
-  std::size_t i = 0, j = 0, compared = 0;
+  std::size_t i = 0, j = 0, compared = 0, same_up_to = 0;
   while (i < a.hashes.steps.size() && j < b.hashes.steps.size()) {
     const StepHashes& left = a.hashes.steps[i].hashes;
     const StepHashes& right = b.hashes.steps[j].hashes;
@@ -66,10 +66,12 @@ int diff_command(int argc, char** argv) {
       ++j;
     } else {
       if (!same_bits(left, right)) {
-        fmt::print("they part in step {}:\n{}", left.step,
+        fmt::print("they part in {}:\n{}",
+                   where_they_part(same_up_to, left.step),
                    describe_difference(a, left, right));
         return 1;
       }
+      same_up_to = left.step;
       ++i, ++j, ++compared;
     }
   }

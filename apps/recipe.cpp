@@ -93,8 +93,9 @@ Recipe read_recipe(const std::string& name) {
       }
       continue;
     }
-    recipe.arguments.push_back(fmt::format("--{}", option));
-    if (!value.empty()) recipe.arguments.push_back(value);
+    // One word, or a flag would not take its "false".
+    recipe.arguments.push_back(
+        fmt::format("--{}{}{}", option, value.empty() ? "" : "=", value));
   }
   return recipe;
 }

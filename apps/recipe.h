@@ -11,7 +11,7 @@ namespace ringlet {
 struct Recipe {
   std::string file;
   std::string comment;                 // of its first lines, without '#'
-  std::vector<std::string> arguments;  // "--lr", "0.1", ...
+  std::vector<std::string> arguments;  // "--lr=0.1", "--nesterov", ...
   int ranks = 0;                       // that it is meant for; 0: any number
 };
 

@@ -59,6 +59,11 @@ bool same_bits(const StepHashes& a, const StepHashes& b) {
          a.gradients == b.gradients && a.weights == b.weights;
 }
 
+std::string where_they_part(std::size_t same, std::size_t step) {
+  if (step <= same + 1) return fmt::format("step {}", step);
+  return fmt::format("one of steps {} to {}", same + 1, step);
+}
+
 std::string describe_difference(const SavedRun& run, const StepHashes& a,
                                 const StepHashes& b) {
   std::string text;

@@ -70,7 +70,8 @@ struct Comparison {
   std::size_t steps = 0;
   bool same_data = true;
   std::string parted;  // what the first step that differs is like; "": none
-  std::size_t parted_in = 0;
+  std::string parted_in;
+  std::size_t same_up_to = 0;
   double largest = 0;  // difference of a loss, in its own size
 
   void add(const SavedRun& run, const StepHashes& expected,
@@ -81,8 +82,12 @@ struct Comparison {
         std::abs(got.loss - expected.loss) / std::abs(expected.loss);
     largest = std::isnan(difference) ? std::numeric_limits<double>::infinity()
                                      : std::max(largest, difference);
-    if (same_bits(expected, got) || !parted.empty()) return;
-    parted_in = expected.step;
+    if (!parted.empty()) return;
+    if (same_bits(expected, got)) {
+      same_up_to = expected.step;
+      return;
+    }
+    parted_in = where_they_part(same_up_to, expected.step);
     parted = describe_difference(run, expected, got);
   }
 };
@@ -111,11 +116,12 @@ Comparison retrain(const SavedRun& run, std::size_t steps,
   Trainer trainer(options, plan, *model, data, *communicator, compute);
   const std::size_t last =
       run.hashes.steps.empty() ? 0 : run.hashes.steps.back().hashes.step;
+  Comparison comparison;
   if (from) {
     restore(*from, *model, trainer.optimizer(), trainer.average());
     trainer.resume(from->position);
+    comparison.same_up_to = from->position.steps_done;
   }
-  Comparison comparison;
   TrainRequests requests;
   requests.stop = steps == 1;
   TrainObserver observer;
@@ -188,7 +194,7 @@ int verify_command(int argc, char** argv) {
   const double bound = coarse ? kCoarseBound : kBound;
   const bool near = !strict && result.same_data && result.largest <= bound;
   fmt::print(
-      "{}: the bits part in step {}{}:\n{}"
+      "{}: the bits part in {}{}:\n{}"
       "the largest difference of a loss in {} steps is {:.2g} of it, "
       "{} {:.0e}\n",
       near ? "verified" : "NOT verified", result.parted_in,

@@ -6,13 +6,26 @@ import job
 
 RECIPES = job.ROOT / "recipes"
 
+# Of their options those that make them what they are.
+SEED = {"model": "resnet50", "batch_size": 128, "epochs": 10, "lr": 0.1,
+        "schedule": "multistep", "milestones": [5, 8], "optimizer": "sgd",
+        "momentum": 0.9, "weight_decay": 5e-4, "base_batch": 0}
+PROMISED = {
+    "seed": SEED,
+    "seed-2-ranks": {**SEED, "lr": 0.2},
+    "ddp-linear-scaling": {"model": "resnet50", "batch_per_rank": 128,
+                           "lr": 0.1, "base_batch": 128, "warmup_epochs": 5},
+    "fast-cifar": {"model": "resnet50", "epochs": 20},
+    "large-batch-lars": {"model": "resnet50", "batch_size": 4096,
+                         "optimizer": "lars"}}
+
 
 class RecipeTest(job.JobTest):
     def write(self, text):
         (self.folder / "my.recipe").write_text(text)
 
-    def options(self):
-        config = json.loads((self.folder / "run/config.json").read_text())
+    def options(self, run="run"):
+        config = json.loads((self.folder / run / "config.json").read_text())
         return config["options"]
 
     def test_options_come_from_the_file_unless_given(self):
@@ -30,6 +43,17 @@ class RecipeTest(job.JobTest):
                             ("lr", 0.5), ("nesterov", True), ("epochs", 0),
                             ("schedule", "constant"), ("steps", 2),
                             ("batch_size", 4)):
+            self.assertEqual(options[name], value, name)
+
+    def test_a_flag_can_be_switched_off(self):
+        """By the recipe, and on the command line what the recipe has on."""
+        self.write("model = resnet20\nsteps = 1\nbatch-size = 4\nnesterov\n"
+                   "no-decay-bn-bias = true\nzero-init-residual = false\n")
+        self.run_job("train", "--recipe", "./my.recipe", "--nesterov=false",
+                     "--out", "run", "--threads", 1)
+        options = self.options()
+        for name, value in (("nesterov", False), ("no_decay_bn_bias", True),
+                            ("zero_init_residual", False)):
             self.assertEqual(options[name], value, name)
 
     def test_a_recipe_for_other_ranks_says_so(self):
@@ -52,9 +76,9 @@ class RecipeTest(job.JobTest):
 
     def test_every_recipe_is_valid(self):
         """Each trains a step of a small network on the built-in pictures."""
-        recipes = sorted(path.stem for path in RECIPES.glob("*.recipe"))
-        self.assertIn("seed", recipes)
-        for name in recipes:
+        self.assertEqual(sorted(path.stem for path in
+                                RECIPES.glob("*.recipe")), sorted(PROMISED))
+        for name in PROMISED:
             with self.subTest(name):
                 output = self.run_job(
                     "train", "--recipe", name, "--model", "resnet20",
@@ -62,7 +86,30 @@ class RecipeTest(job.JobTest):
                     "--threads", 1)
                 self.assertIn(f"/{name}.recipe\n", output)
                 # Its comment says on what it was run.
-                self.assertIn("run on a GPU.", output)
+                self.assertIn("\n          Not yet run on a GPU.\n", output)
+                self.assertEqual(" is for 2 rank(s), " in output,
+                                 name == "seed-2-ranks")
+
+    def test_recipes_are_what_they_promise(self):
+        """Without other options; such a run is ended in its first step."""
+        for name, promised in PROMISED.items():
+            with self.subTest(name):
+                process = self.start("train", "--recipe", name, "--out", name)
+                while not process.stdout.readline().startswith("gradients"):
+                    self.assertIsNone(process.poll())
+                process.kill()
+                process.communicate()
+                options = self.options(name)
+                self.assertEqual({option: options[option]
+                                  for option in promised}, promised)
+
+    def test_the_rate_grows_with_the_ranks(self):
+        output = self.run_job("train", "--recipe", "ddp-linear-scaling",
+                              "--model", "resnet20", "--steps", 1, ranks=2)
+        self.assertIn("\nbatch     256 in all, 128 per rank on 2 ranks; ",
+                      output)
+        self.assertIn("\nrate      0.2 (--lr 0.1 x batch 256 / --base-batch "
+                      "128), ", output)
 
     def test_what_cannot_be_read_is_refused(self):
         names = ", ".join(sorted(path.stem for path in
@@ -81,7 +128,7 @@ class RecipeTest(job.JobTest):
                  "number of ranks, 1 or more"),
                 ("lr = -1\n", "my.recipe: --lr: '-1', expected a number above "
                  "0; see ringlet train --help"),
-                ("speed = 9\n", "my.recipe: unknown option '--speed'")):
+                ("speed = 9\n", "my.recipe: unknown option '--speed=9'")):
             with self.subTest(text):
                 self.write(text)
                 self.assert_refused(

@@ -16,7 +16,32 @@ import job
 PARAMETERS, BATCH_NORMS, STEPS, BATCH = 65, 21, 3, 8
 OPTIONS = ["train", "--model", "resnet20", "--steps", STEPS,
            "--batch-size", BATCH, "--schedule", "cosine"]
+# Options and what config.json has of them.
+GIVEN = {
+    "model": "resnet18", "stem": "imagenet", "zero_init_residual": True,
+    "augment": False, "cutout": 4, "mixup": 0.25, "workers": 2,
+    "accumulate": 2, "seed": 7,
+    "batch_norm": "averaged", "base_batch": 16, "schedule": "multistep",
+    "milestones": [1, 2.5], "gamma": 0.5, "warmup_epochs": 0.5,
+    "momentum": 0.8, "nesterov": True, "optimizer": "lars", "trust": 0.01,
+    "weight_decay": 0.002, "no_decay_bn_bias": True, "label_smoothing": 0.1,
+    "clip_norm": 2.5, "ema_decay": 0.5, "check_calls": False, "timeout": 30,
+    "bucket_mb": 0.5, "wire_dtype": "bf16", "hashes": False,
+    "check_weights": 2, "cuda_graph": False, "conv": "direct",
+    "checkpoint_steps": 2, "checkpoint_epochs": 2, "keep": 2,
+    "eval_every": 2, "log_every": 5, "tensorboard": True}
 PHASES = ["data", "forward", "backward", "communication", "optimizer"]
+
+
+def words_of(option, value):
+    """As the command line has them."""
+    name = "--" + option.replace("_", "-")
+    if value is True:
+        return [name]
+    if value is False:
+        return [name, "off"]
+    return [name, ",".join(map(str, value)) if isinstance(value, list)
+            else value]
 
 
 def read_safetensors(path):
@@ -128,6 +153,29 @@ class TrainTest(job.JobTest):
         self.assertTrue(all(versions.values()))
         self.assertEqual(host["hostname"], os.uname().nodename)
         self.assertEqual(host["cores"], os.cpu_count())
+
+    def test_config_has_the_values_that_were_given(self):
+        """None of them the option's default."""
+        self.run_job("train", "--steps", 1, "--batch-size", 4, "--out", "run",
+                     "--threads", 1,
+                     *[word for option in GIVEN.items()
+                       for word in words_of(*option)])
+        options = json.loads(
+            (self.folder / "run/config.json").read_text())["options"]
+        self.assertEqual({name: options[name] for name in GIVEN}, GIVEN)
+        default = self.first.config["options"]
+        self.assertEqual([name for name in GIVEN
+                          if options[name] == default[name]], [])
+
+    def test_skipped_steps_are_told(self):
+        output = self.run_job("train", "--model", "resnet20", "--steps", 5,
+                              "--batch-size", 4, "--lr", 1e20, "--threads", 1,
+                              "--out", "run")
+        steps = Run(self.folder / "run", output).steps
+        self.assertEqual([step.get("skipped") for step in steps],
+                         [None, True, True, True, True])
+        self.assertIn("\nskipped 4 steps whose loss or gradient was not "
+                      "finite\n", output)
 
     def test_metrics(self):
         for number, step in enumerate(self.first.steps, 1):

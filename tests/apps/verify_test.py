@@ -19,20 +19,27 @@ def fnv1a(value, data):
     return value
 
 
-def change(path, step, places):
-    """Other hashes of a step: places(shards) are those of bytes to change."""
+def rewrite(path, edit):
+    """The steps for which edit(step, shards, record) holds, as it left them."""
     line, _, data = path.read_bytes().partition(b"\n")
     out, chain = bytearray(line + b"\n"), 0
     while data:
         size, shards, number = struct.unpack_from("<IIQ", data)
         body = bytearray(data[4:size - 8])
-        if number == step:
-            for place in places(shards):
-                body[place] ^= 1
-        chain = fnv1a(chain, body)
-        out += struct.pack("<I", size) + body + struct.pack("<Q", chain)
+        if edit(number, shards, body):
+            chain = fnv1a(chain, body)
+            out += struct.pack("<I", size) + body + struct.pack("<Q", chain)
         data = data[size:]
     path.write_bytes(out)
+
+
+def change(path, step, places):
+    """Other hashes of a step: places(shards) are those of bytes to change."""
+    def edit(number, shards, body):
+        for place in places(shards) if number == step else ():
+            body[place] ^= 1
+        return True
+    rewrite(path, edit)
 
 
 # Of a record: shards, step, data, loss and norm; then a loss and a hash each.
@@ -80,6 +87,13 @@ class VerifyTest(job.JobTest):
                          r"[\s\S]+difference of a loss in 5 steps is "
                          r"\S+ of it, within 1e-03\n\Z")
         self.assertNotIn("first on", output)
+        # Another rate is not another order.
+        self.change_option("run", lr=0.5)
+        output, status = self.status("verify", "run", "--steps", 5)
+        self.assertEqual(status, 1)
+        self.assertIn("NOT verified: the bits part in step 1, ", output)
+        self.assertIn("\n  data       the same\n", output)
+        self.assertIn(", beyond 1e-03\n", output)
 
     def test_from_a_checkpoint(self):
         self.run_job(*TOY, *EIGHT, "--checkpoint-steps", 4, "--out", "run", ranks=2,
@@ -169,6 +183,28 @@ class VerifyTest(job.JobTest):
         self.assertIn(PART + "7:\n", output)
         self.assertIn("in backward's order first 'fc.weight'\n", output)
         self.assertIn("  first on   virtual rank 2 (gradients)\n", output)
+
+    def test_steps_without_hashes(self):
+        """Which a GPU leaves between those with some."""
+        self.run_job(*TOY, *EIGHT, "--checkpoint-steps", 4, "--out", "run")
+        shutil.copytree(self.folder / "run", self.folder / "other")
+        change_shard(self.folder / "other/hashes.bin", step=12, shard=0)
+        last = ["--checkpoint", "other/checkpoints/step-8"]
+        for kept, parted in (((1, 6, 11, 12), "step 12"),
+                             ((1, 6, 12), "one of steps 7 to 12")):
+            for run in ("run", "other"):
+                rewrite(self.folder / run / "hashes.bin",
+                        lambda step, *_: step in kept)
+            for begin, command in (
+                    (f"they part in {parted}:\n", ["diff", "run", "other"]),
+                    (f"NOT verified: the bits part in {parted}:\n",
+                     ["verify", "other"]),
+                    ("NOT verified: the bits part in " +
+                     ("step 12" if 11 in kept else "one of steps 9 to 12") +
+                     ":\n", ["verify", "other", *last])):
+                output, status = self.status(*command)
+                self.assertEqual(status, 1)
+                self.assertIn(begin, output)
 
     def test_what_cannot_be_compared(self):
         self.run_job(*TOY, *EIGHT, "--out", "run")

@@ -52,6 +52,7 @@ TrainOptions small_options() {
 
 struct Run {
   std::vector<StepResult> steps;
+  std::vector<float> loss_scales;  // at each checkpoint
   double accuracy = -1;
   std::vector<NamedArray> state;
 };
@@ -76,6 +77,9 @@ Run train(const ComputeOptions& compute, int ranks,
       observer.step = [&](const StepResult& r) { run.steps.push_back(r); };
       observer.epoch = [&](const EpochResult& r) {
         if (r.validation) run.accuracy = r.validation->accuracy;
+      };
+      observer.checkpoint = [&](const TrainPosition& position, auto) {
+        run.loss_scales.push_back(position.loss_scale.value);
       };
     }
     trainer.run(observer);
@@ -162,6 +166,12 @@ TEST_CASE("training in half precision is near to that in f32", "[long]") {
   const Run got = train({.device = Device::kCuda, .dtype = dtype}, 1);
   CHECK(loss_distance(got, expected) < 0.05);
   CHECK(loss_distance(got, expected) > 1e-6);
+  // The scale of the loss is out of it. Rounding changes later steps by more.
+  for (std::size_t i = 0; i < expected.steps.size(); ++i) {
+    const double norm = expected.steps[i].gradient_norm;
+    CHECK(got.steps.at(i).gradient_norm ==
+          Approx(norm).epsilon(i == 0 ? 0.05 : 0.25));
+  }
 }
 
 TEST_CASE("a run goes on in another precision", "[long]") {
@@ -183,12 +193,18 @@ TEST_CASE("a step on the GPU that is not finite is skipped", "[long]") {
   TrainOptions options = small_options();
   options.lr = 1e30;
   options.schedule = "constant";
+  options.checkpoint_steps = 1;
   const Run run =
       train({.device = Device::kCuda, .dtype = Dtype::kF16}, 1, options);
   REQUIRE(run.steps.size() == 3);
   CHECK_FALSE(run.steps[0].skipped);
   CHECK(run.steps[1].skipped);
   CHECK(run.steps[2].skipped_so_far == 2);
+  // Which halves the scale of the loss, by the GPU itself and by the host.
+  CHECK(run.steps[1].time.seconds(StepPhase::kDevice) > 0);
+  CHECK(run.steps[2].time.seconds(StepPhase::kDevice) == 0);
+  constexpr float kFirst = LossScale::kFirst;
+  CHECK((run.loss_scales == std::vector{kFirst, kFirst / 2, kFirst / 4}));
 }
 
 #ifdef RINGLET_CUDACPU

@@ -1,4 +1,5 @@
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "engine/data/synthetic.h"
 #include "engine/train/checkpointer.h"
@@ -115,6 +116,31 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 }  // namespace
+
+TEST_CASE("a position outlives its way through a checkpoint's manifest") {
+  const TrainPosition position{.steps_done = 7,
+                               .loss = Meter(2.5, 24),
+                               .accuracy = Meter(0.75, 12),
+                               .epoch_seconds = 1.5,
+                               .skipped = 3,
+                               .skipped_in_a_row = 2,
+                               .loss_scale = {32768, 41}};
+  nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(to_json(position).dump());
+  const TrainPosition back = position_from_json(json);
+  CHECK(back.steps_done == 7);
+  CHECK(back.loss.sum() == 2.5);
+  CHECK(back.loss.samples() == 24);
+  CHECK(back.accuracy.sum() == 0.75);
+  CHECK(back.accuracy.samples() == 12);
+  CHECK(back.epoch_seconds == 1.5);
+  CHECK(back.skipped == 3);
+  CHECK(back.skipped_in_a_row == 2);
+  CHECK(back.loss_scale.value == 32768);
+  CHECK(back.loss_scale.good_steps == 41);
+  json.erase("loss_scale");  // as earlier versions wrote it
+  CHECK(position_from_json(json).loss_scale.value == 1);
+}
 
 TEST_CASE("a resumed run has the bits of one that went straight through") {
   const int ranks = GENERATE(1, 3);

@@ -27,6 +27,7 @@ TrainOptions small_options() {
 struct Run {
   std::vector<StepResult> steps;
   std::vector<EpochResult> epochs;
+  std::vector<float> parameters;
 };
 
 // Trains on threads as ranks; gives what rank 0's observer was told.
@@ -45,6 +46,11 @@ Run train(const TrainOptions& options, const Dataset& data, int ranks) {
       observer.epoch = [&](const EpochResult& r) { run.epochs.push_back(r); };
     }
     trainer.run(observer);
+    if (communicator.rank() > 0) return;
+    for (const Variable& parameter : model->parameters()) {
+      const std::vector<float> values = parameter.data().to_vector();
+      run.parameters.insert(run.parameters.end(), values.begin(), values.end());
+    }
   });
   return run;
 }
@@ -96,6 +102,50 @@ TEST_CASE("training lowers the loss on a handful of pictures") {
   options.augment = false;
   const Run run = train(options, make_synthetic(12, 5), 2);
   CHECK(run.steps.back().loss < run.steps.front().loss / 2);
+}
+
+TEST_CASE("each option of the pictures, the loss and the optimizer counts") {
+  using O = TrainOptions;
+  struct Change {
+    const char* name;
+    bool of_loss;  // of the first step, else of the weights after two
+    void (*make)(O&);
+  };
+  const std::vector<Change> changes{
+      {"augment", true, [](O& o) { o.augment = false; }},
+      {"cutout", true, [](O& o) { o.cutout = 8; }},
+      {"mixup", true, [](O& o) { o.mixup = 0.4; }},
+      {"seed", true, [](O& o) { o.seed = 2; }},
+      {"label smoothing", true, [](O& o) { o.label_smoothing = 0.1; }},
+      {"accumulate", true, [](O& o) { o.accumulate = 2; }},
+      {"lr", false, [](O& o) { o.lr = 0.03; }},
+      {"base batch", false, [](O& o) { o.base_batch = 24; }},
+      {"schedule", false, [](O& o) { o.schedule = "constant"; }},
+      {"warm-up", false, [](O& o) { o.warmup_epochs = 0.5; }},
+      {"momentum", false, [](O& o) { o.momentum = 0.8; }},
+      {"nesterov", false, [](O& o) { o.nesterov = true; }},
+      {"weight decay", false, [](O& o) { o.weight_decay = 1e-3; }},
+      {"spared", false, [](O& o) { o.no_decay_bn_bias = true; }},
+      {"clip norm", false, [](O& o) { o.clip_norm = 0.1; }},
+      {"lars", false, [](O& o) { o.optimizer = "lars"; }},
+      {"trust", false, [](O& o) { o.optimizer = "lars", o.trust = 0.01; }}};
+  const Dataset data = make_synthetic(32, 1);
+  TrainOptions options = small_options();
+  options.steps = 2;
+  std::vector<Run> runs{train(options, data, 1)};
+  const double loss = runs[0].steps[0].loss;
+  for (const Change& change : changes) {
+    INFO(change.name);
+    TrainOptions changed = options;
+    change.make(changed);
+    const Run run = train(changed, data, 1);
+    CHECK((run.steps[0].loss != loss) == change.of_loss);
+    // Nor are two of them the same.
+    for (const Run& other : runs) {
+      CHECK((run.parameters != other.parameters));
+    }
+    runs.push_back(run);
+  }
 }
 
 TEST_CASE("evaluation counts each picture once on any number of ranks") {
