@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netdb.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +95,21 @@ bool ends_well(pid_t child, std::chrono::steady_clock::time_point deadline) {
   return ended == child && status == 0;
 }
 
+// This machine under another name or by an address needs no agent either, and
+// alone lets a socket be bound to that address.
+bool has_address_here(const std::string& host) {
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) return false;
+  bool here = false;
+  for (const addrinfo* i = found; i != nullptr && !here; i = i->ai_next) {
+    const int tried = ::socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    here = ::bind(tried, i->ai_addr, i->ai_addrlen) == 0;
+    ::close(tried);
+  }
+  freeaddrinfo(found);
+  return here;
+}
+
 }  // namespace
 
 std::vector<Host> read_hostfile(const std::string& path) {
@@ -134,7 +151,8 @@ std::vector<Host> answering(const std::vector<Host>& hosts,
   }
   std::vector<Host> there;
   for (std::size_t i = 0; i < hosts.size(); ++i) {
-    if (asked[i] == 0 || ends_well(asked[i], deadline)) {
+    if (asked[i] == 0 || ends_well(asked[i], deadline) ||
+        has_address_here(hosts[i].name)) {
       there.push_back(hosts[i]);
     }
   }
