@@ -26,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kSignalBase = 128;
 // A process that waits for a dead file server ends when that answers.
 constexpr milliseconds kTimeToDie{1000};
+// mpirun ends its ranks, which are in groups of their own, and its daemons.
+constexpr milliseconds kTimeToTidy{1000};
 
 [[noreturn]] void be_child(int output, const std::function<void()>& body) {
   ::setpgid(0, 0);
@@ -90,8 +92,10 @@ Child run_child(double seconds, const std::function<void()>& body) {
   child.timed_out = !read_until(output[0], deadline, &child.output) ||
                     !reap_until(process, deadline, &status);
   if (child.timed_out) {
-    ::kill(-process, SIGKILL);
-    reap_until(process, Clock::now() + kTimeToDie, &status);
+    ::kill(-process, SIGTERM);
+    const bool gone = reap_until(process, Clock::now() + kTimeToTidy, &status);
+    ::kill(-process, SIGKILL);  // what it has left, too
+    if (!gone) reap_until(process, Clock::now() + kTimeToDie, &status);
   }
   ::close(output[0]);
   child.status =

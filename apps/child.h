@@ -16,9 +16,10 @@ struct Child {
 };
 
 // Runs `body` in a child process with a process group of its own and nothing to
-// read; ends all of the group after `seconds`, and does not wait for what
-// cannot be ended. An exception's text is output, and the status then 1. Not
-// for a process that has threads.
+// read; after `seconds` asks all of the group to end (SIGTERM), kills what is
+// there a second later, and does not wait for what cannot be ended. An
+// exception's text is output, and the status then 1. Not for a process that has
+// threads.
 Child run_child(double seconds, const std::function<void()>& body);
 
 }  // namespace ringlet

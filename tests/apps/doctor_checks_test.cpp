@@ -10,6 +10,7 @@
 #include "apps/mpirun.h"
 #include "kernels/runtime/error.h"
 #include "support/catch.h"
+#include "support/files.h"
 
 namespace ringlet {
 namespace {
@@ -223,6 +224,16 @@ TEST_CASE("A child that takes too long is ended, with its own children") {
   pollfd end{held[0], POLLIN, 0};
   CHECK(::poll(&end, 1, 5000) == 1);
   ::close(held[0]);
+}
+
+TEST_CASE("A child that takes too long may tidy up") {
+  const testing::TemporaryFolder folder;
+  const Child child = run_child(1, [&] {
+    std::filesystem::current_path(folder.path());
+    become({"sh", "-c", "trap 'touch tidied; exit' TERM; sleep 1000"});
+  });
+  CHECK(child.timed_out);
+  CHECK(std::filesystem::exists(folder.path() / "tidied"));
 }
 
 TEST_CASE("A child that has closed its output is ended too") {
