@@ -81,6 +81,27 @@ TEST_CASE("Threads of all ranks have to fit on the processors") {
   }
 }
 
+TEST_CASE("Lines to start with have what the fixes set, and these agree") {
+  CoreFacts facts{.ranks = 2, .processors = 16, .cores = 8};
+  const auto settings = [&](int read_error) {
+    return settings_of({judge_cores(facts), judge_threads(facts),
+                        judge_cma({.read_error = read_error})},
+                       facts);
+  };
+  CHECK(settings(0).empty());
+  CHECK(settings(EPERM) == "OMPI_MCA_btl_vader_single_copy_mechanism=none ");
+  facts.threads = std::string("64");
+  CHECK(settings(0) == "OMP_NUM_THREADS=8 ");
+  facts.quota = 2;
+  check(judge_cores(facts), State::kWarn, "the time of 2.0",
+        "OMP_NUM_THREADS=1,");
+  check(judge_threads(facts), State::kWarn, "OMP_NUM_THREADS=64",
+        "set OMP_NUM_THREADS to 1");
+  CHECK_THAT(settings(EPERM), StartsWith("OMP_NUM_THREADS=1 OMPI_MCA_btl"));
+  facts.threads = std::string("");
+  CHECK(settings(0) == "OMP_NUM_THREADS=1 ");
+}
+
 TEST_CASE("Variables that pin threads or slow memory are to be unset") {
   check(judge_environment({}), State::kOk, "nothing set");
   check(judge_environment({{"OMP_PROC_BIND", "FALSE"}, {"NCCL_ALGO", "Ring"}}),
