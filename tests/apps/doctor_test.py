@@ -218,6 +218,18 @@ class DoctorTest(job.JobTest):
             for line in self.document["launch"], self.document["mpirun"]:
                 self.assertTrue(line.startswith("OMP_NUM_THREADS=1 "), line)
 
+    def test_a_driver_of_which_only_one_file_is_there(self):
+        devices = "null zero full random urandom tty"
+        self.assert_finds(
+            "gpu", "warn", "hidden by CUDA_VISIBLE_DEVICES", wrapper=
+            self.in_namespace("--mount", f"""
+                mount -t tmpfs none /mnt; cd /dev
+                for device in {devices}; do
+                  touch /mnt/$device; mount --bind $device /mnt/$device
+                done
+                mkdir /mnt/shm; touch /mnt/nvidia0; cd - > /dev/null
+                mount --move /mnt /dev"""))
+
     def test_huge_pages(self):
         for setting, state in (("always madvise [never]", "warn"),
                                ("[always] madvise never", "ok")):
