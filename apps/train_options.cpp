@@ -193,8 +193,7 @@ std::vector<std::string> comm_names() {
   return names;
 }
 
-void add_machine(CLI::App& app, TrainOptions& o) {
-  app.option_defaults()->group("Ranks and machine");
+void add_ranks(CLI::App& app, TrainOptions& o) {
   app.add_option(
          "--comm", o.comm,
          "All-reduce: auto (in memory that the ranks of a host share, or by "
@@ -237,6 +236,11 @@ void add_machine(CLI::App& app, TrainOptions& o) {
                  "Steps between comparisons of the ranks' weights, which must "
                  "be the same; 0: never")
       ->check(whole_number(0));
+}
+
+void add_machine(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Ranks and machine");
+  add_ranks(app, o);
   app.add_option(
          "--device", o.device,
          "Where to compute: auto takes a GPU where one can be used; the "
