@@ -5,8 +5,9 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
+
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -16,11 +17,8 @@ constexpr const char* kWithoutCma =
 
 // OpenMP takes the first of "4,2". 0 where that is no number above 0.
 int number_of_threads(const std::string& text) {
-  int threads = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, threads);
-  const bool number = error == std::errc() && (rest == end || *rest == ',');
-  return number && threads > 0 ? threads : 0;
+  const std::string first = text.substr(0, text.find(','));
+  return std::max(0, parse_number<int>(first).value_or(0));
 }
 
 int fair_threads(const CoreFacts& facts) {
