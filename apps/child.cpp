@@ -26,9 +26,11 @@ using Clock = std::chrono::steady_clock;
 constexpr int kSignalBase = 128;
 // A process that waits for a dead file server ends when that answers.
 constexpr milliseconds kTimeToDie{1000};
+// mpirun ends its ranks, which are in groups of their own, and its daemons.
+constexpr milliseconds kTimeToTidy{1000};
 
 [[noreturn]] void be_child(int output, const std::function<void()>& body) {
-  ::setpgid(0, 0);
+  ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // should the parent be killed
   ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
   ::dup2(output, STDOUT_FILENO);
@@ -71,10 +73,8 @@ bool reap_until(pid_t child, Clock::time_point deadline, int* status) {
 
 }  // namespace
 
-Child run_child(double seconds, const std::function<void()>& body) {
+StartedChild start_child(const std::function<void()>& body) {
   const auto begin = Clock::now();
-  const auto deadline = begin + std::chrono::ceil<milliseconds>(
-                                    std::chrono::duration<double>(seconds));
   std::array<int, 2> output{};
   RINGLET_CHECK(::pipe2(output.data(), O_CLOEXEC) == 0, "pipe: {}",
                 std::strerror(errno));
@@ -83,21 +83,41 @@ Child run_child(double seconds, const std::function<void()>& body) {
   const pid_t process = ::fork();
   RINGLET_CHECK(process >= 0, "fork: {}", std::strerror(errno));
   if (process == 0) be_child(output[1], body);
-  ::setpgid(process, process);  // whoever of the two comes first
   ::close(output[1]);
+  return {process, output[0], begin};
+}
+
+Child finish_child(const StartedChild& started, Clock::time_point deadline) {
   Child child;
   int status = 0;
-  child.timed_out = !read_until(output[0], deadline, &child.output) ||
-                    !reap_until(process, deadline, &status);
+  child.timed_out = !read_until(started.output, deadline, &child.output) ||
+                    !reap_until(started.process, deadline, &status);
   if (child.timed_out) {
-    ::kill(-process, SIGKILL);
-    reap_until(process, Clock::now() + kTimeToDie, &status);
+    ::kill(-started.process, SIGTERM);
+    const bool gone =
+        reap_until(started.process, Clock::now() + kTimeToTidy, &status);
+    ::kill(-started.process, SIGKILL);  // what it has left, too
+    if (!gone) {
+      reap_until(started.process, Clock::now() + kTimeToDie, &status);
+    }
   }
-  ::close(output[0]);
-  child.status =
-      WIFEXITED(status) ? WEXITSTATUS(status) : kSignalBase + WTERMSIG(status);
-  child.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  ::close(started.output);
+  child.status = shell_status(status);
+  child.seconds =
+      std::chrono::duration<double>(Clock::now() - started.begin).count();
   return child;
+}
+
+Child run_child(double seconds, const std::function<void()>& body) {
+  const StartedChild started = start_child(body);
+  return finish_child(
+      started, started.begin + std::chrono::ceil<milliseconds>(
+                                   std::chrono::duration<double>(seconds)));
+}
+
+int shell_status(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status)
+                           : kSignalBase + WTERMSIG(status);
 }
 
 }  // namespace ringlet

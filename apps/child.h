@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -15,10 +18,25 @@ struct Child {
   bool succeeded() const { return status == 0 && !timed_out; }
 };
 
-// Runs `body` in a child process with a process group of its own and nothing to
-// read; ends all of the group after `seconds`, and does not wait for what
-// cannot be ended. An exception's text is output, and the status then 1. Not
-// for a process that has threads.
+struct StartedChild {
+  pid_t process;
+  int output;  // where it is read
+  std::chrono::steady_clock::time_point begin;
+};
+
+// Runs `body` in a child process with a session of its own, so that it has no
+// terminal, and nothing to read. An exception's text is output, and the status
+// then 1. Not for a process that has threads.
+StartedChild start_child(const std::function<void()>& body);
+// Waits for its end; at the deadline asks all of its group to end (SIGTERM),
+// kills what is there a second later, and does not wait for what cannot be
+// ended.
+Child finish_child(const StartedChild& started,
+                   std::chrono::steady_clock::time_point deadline);
+// Both.
 Child run_child(double seconds, const std::function<void()>& body);
+
+// What waitpid() says, as a shell has it.
+int shell_status(int status);
 
 }  // namespace ringlet

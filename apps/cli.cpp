@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
 #include <sstream>
 
 #include "collectives/mpi_scope.h"
 #include "engine/parallel/agreement.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -19,12 +19,8 @@ CLI::Validator expect(const std::string& expected,
                       const std::function<bool(Number)>& accepts) {
   return CLI::Validator(
       [=](const std::string& text) {
-        Number value{};
-        const auto [end, error] =
-            std::from_chars(text.data(), text.data() + text.size(), value);
-        const bool parsed =
-            error == std::errc() && end == text.data() + text.size();
-        if (parsed && accepts(value)) return std::string();
+        const auto value = parse_number<Number>(text);
+        if (value && accepts(*value)) return std::string();
         return fmt::format("'{}', expected {}", text, expected);
       },
       "");

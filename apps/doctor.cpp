@@ -23,6 +23,11 @@ struct Options {
   std::string fault;
 };
 
+struct Report {
+  std::vector<Finding> findings;
+  std::string launch, mpirun;  // lines to start ranks with
+};
+
 // mpirun before the job, which would wait for one that hangs, or would be
 // several for one of another MPI.
 void examine_mpi(int threads, std::vector<Finding>& findings) {
@@ -33,7 +38,7 @@ void examine_mpi(int threads, std::vector<Finding>& findings) {
   findings.push_back(judge_binding(job));
 }
 
-std::vector<Finding> examine(const Options& options) {
+Report examine(const Options& options) {
   const CoreFacts cores = core_facts(options.ranks);
   const MemoryFacts memory = memory_facts(options.ranks);
   std::vector<Finding> findings{judge_processor(processor_facts()),
@@ -51,17 +56,12 @@ std::vector<Finding> examine(const Options& options) {
                                 judge_network(network_facts())};
   examine_mpi(threads_of_rank(cores), findings);
   findings.push_back(judge_gpu(gpu_facts(options.ranks)));
-  return findings;
-}
-
-std::string launch_line(const Options& options) {
-  return shell_line({own_path(), "launch", "-np", std::to_string(options.ranks),
-                     "--", "train"});
-}
-
-std::string plain_line(const Options& options) {
-  return mpirun_line(
-      mpirun_words({"-np", std::to_string(options.ranks)}, {"train"}));
+  const std::string settings = settings_of(findings, cores);
+  const std::string ranks = std::to_string(options.ranks);
+  return {findings,
+          settings +
+              shell_line({own_path(), "launch", "-np", ranks, "--", "train"}),
+          settings + mpirun_line(mpirun_words({"-np", ranks}, {"train"}))};
 }
 
 int count_of(const std::vector<Finding>& findings, State state) {
@@ -70,8 +70,8 @@ int count_of(const std::vector<Finding>& findings, State state) {
                     [=](const Finding& f) { return f.state == state; }));
 }
 
-void print_text(const Options& options, const std::vector<Finding>& findings) {
-  for (const Finding& finding : findings) {
+void print_text(const Options& options, const Report& report) {
+  for (const Finding& finding : report.findings) {
     fmt::print("{:<6}{:<15}{}\n", name_of(finding.state), finding.what,
                finding.detail);
     if (!finding.fix.empty()) fmt::print("{:21}fix: {}\n", "", finding.fix);
@@ -79,16 +79,16 @@ void print_text(const Options& options, const std::vector<Finding>& findings) {
   fmt::print(
       "\n{}, {}. To train on {}, with training's options behind it:\n\n"
       "  {}\n\nor, by mpirun itself:\n\n  {}\n",
-      count(count_of(findings, State::kError), "error"),
-      count(count_of(findings, State::kWarn), "warning"),
-      count(options.ranks, "rank"), launch_line(options), plain_line(options));
+      count(count_of(report.findings, State::kError), "error"),
+      count(count_of(report.findings, State::kWarn), "warning"),
+      count(options.ranks, "rank"), report.launch, report.mpirun);
 }
 
-void print_json(const Options& options, const std::vector<Finding>& findings) {
+void print_json(const Report& report) {
   nlohmann::ordered_json document{{"findings", nlohmann::ordered_json::array()},
-                                  {"launch", launch_line(options)},
-                                  {"mpirun", plain_line(options)}};
-  for (const Finding& finding : findings) {
+                                  {"launch", report.launch},
+                                  {"mpirun", report.mpirun}};
+  for (const Finding& finding : report.findings) {
     document["findings"].push_back({{"what", finding.what},
                                     {"state", name_of(finding.state)},
                                     {"detail", finding.detail},
@@ -127,9 +127,9 @@ int doctor_command(int argc, char** argv) {
         "doctor under {}: expected to be started alone; it starts ranks itself",
         self.launcher));
   }
-  const std::vector<Finding> findings = examine(o);
-  o.json ? print_json(o, findings) : print_text(o, findings);
-  return count_of(findings, State::kError) > 0 ? 1 : 0;
+  const Report report = examine(o);
+  o.json ? print_json(report) : print_text(o, report);
+  return count_of(report.findings, State::kError) > 0 ? 1 : 0;
 }
 
 }  // namespace ringlet

@@ -5,19 +5,20 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
+
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
 
+constexpr const char* kWithoutCma =
+    "OMPI_MCA_btl_vader_single_copy_mechanism=none";
+
 // OpenMP takes the first of "4,2". 0 where that is no number above 0.
 int number_of_threads(const std::string& text) {
-  int threads = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, threads);
-  const bool number = error == std::errc() && (rest == end || *rest == ',');
-  return number && threads > 0 ? threads : 0;
+  const std::string first = text.substr(0, text.find(','));
+  return std::max(0, parse_number<int>(first).value_or(0));
 }
 
 int fair_threads(const CoreFacts& facts) {
@@ -77,9 +78,13 @@ Finding judge_threads(const CoreFacts& facts) {
   const std::string detail =
       fmt::format("{} for each of {}", count(threads, "thread"),
                   count(facts.ranks, "rank"));
-  const std::string fix =
-      fmt::format("unset OMP_NUM_THREADS, or set it to {}",
-                  std::max(1, facts.processors / facts.ranks));
+  const int fair = fair_threads(facts);
+  // Unset, it would be too many where a cgroup has a quota.
+  const bool unset = facts.processors / facts.ranks <= fair;
+  const std::string fix = fmt::format(
+      "{} {}",
+      unset ? "unset OMP_NUM_THREADS, or set it to" : "set OMP_NUM_THREADS to",
+      fair);
   if (!facts.threads.empty() && number_of_threads(facts.threads) == 0) {
     return warn("threads",
                 fmt::format("OMP_NUM_THREADS is '{}', expected a number above "
@@ -96,6 +101,21 @@ Finding judge_threads(const CoreFacts& facts) {
       fmt::format("{} (OMP_NUM_THREADS={}) slow each other down on {}", detail,
                   facts.threads, count(facts.processors, "processor")),
       fix);
+}
+
+std::string settings_of(const std::vector<Finding>& findings,
+                        const CoreFacts& facts) {
+  const auto warns = [&](const char* what) {
+    return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) {
+      return f.what == what && f.state != State::kOk;
+    });
+  };
+  std::string settings;
+  if (warns("cores") || warns("threads")) {
+    settings += fmt::format("OMP_NUM_THREADS={} ", fair_threads(facts));
+  }
+  if (warns("cma")) settings += fmt::format("{} ", kWithoutCma);
+  return settings;
 }
 
 Finding judge_root(const RootFacts& facts) {
@@ -178,7 +198,7 @@ Finding judge_cma(const MemoryFacts& facts) {
                   "of this host may fail (\"Read -1, expected ...\")",
                   std::strerror(facts.read_error),
                   yama ? ", Yama's ptrace_scope is " + facts.ptrace_scope : ""),
-      fmt::format("OMPI_MCA_btl_vader_single_copy_mechanism=none; or {}",
+      fmt::format("{}; or {}", kWithoutCma,
                   yama ? "sysctl kernel.yama.ptrace_scope=0"
                        : "a container with --cap-add=SYS_PTRACE"));
 }

@@ -32,6 +32,10 @@ int threads_of_rank(const CoreFacts& facts);
 Finding judge_cores(const CoreFacts& facts);
 Finding judge_slots(const CoreFacts& facts);
 Finding judge_threads(const CoreFacts& facts);
+// What fixes of these, of judge_cma() too, would have a user set: to be put
+// before a command. "OMP_NUM_THREADS=2 "; empty where there is nothing.
+std::string settings_of(const std::vector<Finding>& findings,
+                        const CoreFacts& facts);
 
 struct RootFacts {
   bool root, allowed;  // by OMPI_ALLOW_RUN_AS_ROOT and its twin

@@ -131,10 +131,6 @@ void try_memory() {
   ::waitpid(other, nullptr, 0);
 }
 
-bool has_driver() {
-  return access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0;
-}
-
 void print_gpu() {
   const std::string why_none = cuda::why_none();
   fmt::print("{}\n", why_none);
@@ -287,7 +283,7 @@ DiskFacts disk_facts(const std::filesystem::path& folder) {
 }
 
 GpuFacts gpu_facts(int ranks) {
-  GpuFacts facts{.driver = has_driver(), .ranks = ranks};
+  GpuFacts facts{.driver = cuda::has_driver(), .ranks = ranks};
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {
     facts.visible = visible;
   }

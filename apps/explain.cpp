@@ -1,12 +1,12 @@
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <bit>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "apps/cli.h"
 #include "apps/commands.h"
 #include "collectives/schedule_trace.h"
 #include "kernels/runtime/check.h"
@@ -127,11 +127,13 @@ int explain_command(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("algorithm", o.algorithm, "Which one")
       ->check(CLI::IsMember(schedule_names()));
-  app.add_option("-n,--ranks", o.ranks, "World size")->check(CLI::Range(1, 64));
+  app.add_option("-n,--ranks", o.ranks, "World size")
+      ->check(whole_number(1, 64));
   app.add_option("--count", o.count, "Elements of each rank's array")
+      ->check(whole_number(0))
       ->default_str("2 per rank");
   app.add_flag("--json", o.json, "As JSON");
-  CLI11_PARSE(app, argc, argv);
+  if (!parse_or_help(app, argc, argv)) return 0;
   if (o.count == 0) o.count = 2 * static_cast<std::size_t>(o.ranks);
   const auto trace = trace_schedule(o.algorithm, o.ranks, o.count);
   if (o.json) {

@@ -2,28 +2,28 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/wait.h>
+#include <netdb.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <sstream>
-#include <thread>
 
+#include "apps/child.h"
+#include "apps/mpirun.h"
 #include "engine/io/run_directory.h"
-#include "kernels/runtime/check.h"
+#include "kernels/runtime/error.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
 
 constexpr std::chrono::seconds kToAnswer{10};
-constexpr std::chrono::milliseconds kBetweenLooks{20};
 constexpr int kMostSlots = 65536;  // above what a machine has
 constexpr std::string_view kSlots = "slots=";
 
@@ -34,10 +34,7 @@ Host parse_host(const std::string& line, const std::string& place) {
   words >> host.name;
   while (words >> word) {
     if (!word.starts_with(kSlots)) continue;  // max_slots=N
-    const char* end = word.data() + word.size();
-    const auto [parsed, error] =
-        std::from_chars(word.data() + kSlots.size(), end, host.slots);
-    if (error != std::errc() || parsed != end) host.slots = 0;
+    host.slots = parse_number<int>(word.substr(kSlots.size())).value_or(0);
   }
   if (host.slots < 1 || host.slots > kMostSlots) {
     throw Error(fmt::format("{}: '{}': expected NAME slots=N, N from 1 to {}",
@@ -55,42 +52,34 @@ bool is_this_machine(const std::string& host) {
          short_name(host) == short_name(host_info().hostname);
 }
 
-// In a session of its own: it can be ended with all that it starts, and has no
-// terminal on which to ask for a password.
-pid_t ask(const std::string& host, const std::string& agent) {
+StartedChild ask(const std::string& host, const std::string& agent) {
   std::vector<std::string> words;
   std::istringstream parts(agent);
   for (std::string word; parts >> word;) words.push_back(word);
   words.push_back(host);
   words.emplace_back("true");
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const pid_t child = ::fork();
-  RINGLET_CHECK(child >= 0, "fork: {}", std::strerror(errno));
-  if (child > 0) return child;
-  ::setsid();
-  const int nothing = ::open("/dev/null", O_RDWR);
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    ::dup2(nothing, stream);
-  }
-  ::execvp(arguments[0], arguments.data());
-  std::_Exit(EXIT_FAILURE);
+  return start_child([&] {
+    // A connection that ssh keeps for others would keep the pipe open.
+    const int nothing = ::open("/dev/null", O_WRONLY);
+    ::dup2(nothing, STDOUT_FILENO);
+    ::dup2(nothing, STDERR_FILENO);
+    become(words);
+  });
 }
 
-// Waits until then for a process that ask() has started; ends it after that.
-bool ends_well(pid_t child, std::chrono::steady_clock::time_point deadline) {
-  int status = 0;
-  pid_t ended = 0;
-  while ((ended = ::waitpid(child, &status, WNOHANG)) == 0 &&
-         std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kBetweenLooks);
+// This machine under another name or by an address needs no agent either, and
+// alone lets a socket be bound to that address.
+bool has_address_here(const std::string& host) {
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) return false;
+  bool here = false;
+  for (const addrinfo* i = found; i != nullptr && !here; i = i->ai_next) {
+    const int tried = ::socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    here = ::bind(tried, i->ai_addr, i->ai_addrlen) == 0;
+    ::close(tried);
   }
-  if (ended == 0) {
-    ::kill(-child, SIGKILL);
-    ::waitpid(child, &status, 0);
-  }
-  return ended == child && status == 0;
+  freeaddrinfo(found);
+  return here;
 }
 
 }  // namespace
@@ -128,13 +117,15 @@ std::vector<Host> read_hostfile(const std::string& path) {
 std::vector<Host> answering(const std::vector<Host>& hosts,
                             const std::string& agent) {
   const auto deadline = std::chrono::steady_clock::now() + kToAnswer;
-  std::vector<pid_t> asked;  // 0: need not be
+  std::vector<std::optional<StartedChild>> asked;  // those who have to be
   for (const Host& host : hosts) {
-    asked.push_back(is_this_machine(host.name) ? 0 : ask(host.name, agent));
+    asked.emplace_back();
+    if (!is_this_machine(host.name)) asked.back() = ask(host.name, agent);
   }
   std::vector<Host> there;
   for (std::size_t i = 0; i < hosts.size(); ++i) {
-    if (asked[i] == 0 || ends_well(asked[i], deadline)) {
+    if (!asked[i] || finish_child(*asked[i], deadline).succeeded() ||
+        has_address_here(hosts[i].name)) {
       there.push_back(hosts[i]);
     }
   }

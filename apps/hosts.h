@@ -17,8 +17,8 @@ struct Host {
 std::vector<Host> read_hostfile(const std::string& path);
 
 // Those on which AGENT ("ssh", with options if need be) can start `true`, in
-// the order given, this machine without being asked. All are asked at once and
-// have ten seconds to answer.
+// the order given, and this machine in any case, whatever it is called there.
+// All are asked at once and have ten seconds to answer.
 std::vector<Host> answering(const std::vector<Host>& hosts,
                             const std::string& agent);
 

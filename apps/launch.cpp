@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -19,12 +18,14 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/child.h"
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/mpirun.h"
 #include "apps/restarts.h"
 #include "collectives/guard/watchdog.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/number.h"
 
 // A thin front of mpirun. mpirun runs in a process group of its own, so that
 // Ctrl-C on the terminal reaches this program alone, which asks the ranks to
@@ -157,11 +158,8 @@ std::optional<std::size_t> number_of(const std::string& name, int& i, int argc,
   } else if (i + 1 < argc) {
     text = argv[++i];
   }
-  std::size_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [parsed, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || parsed != end || number < 1 ||
-      number > kLargestCount) {
+  const auto number = parse_number<std::size_t>(text).value_or(0);
+  if (number < 1 || number > kLargestCount) {
     throw Error(fmt::format("launch: {} '{}': expected a number from 1 to {}",
                             name, text, kLargestCount));
   }
@@ -264,8 +262,7 @@ int status_of(pid_t child) {
   while (::waitpid(child, &status, 0) < 0) {
     RINGLET_CHECK(errno == EINTR, "waitpid: {}", std::strerror(errno));
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status)
-                           : kSignalBase + WTERMSIG(status);
+  return shell_status(status);
 }
 
 // Starts mpirun, and says whether: not after a signal that asks for the end.

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 
 #include "engine/parallel/agreement.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -85,12 +85,8 @@ Recipe read_recipe(const std::string& name) {
       throw bad("an option without its dashes, as \"lr = 0.1\"");
     }
     if (option == "ranks") {
-      const char* end = value.data() + value.size();
-      const auto [rest, error] =
-          std::from_chars(value.data(), end, recipe.ranks);
-      if (error != std::errc() || rest != end || recipe.ranks < 1) {
-        throw bad("a number of ranks, 1 or more");
-      }
+      recipe.ranks = parse_number<int>(value).value_or(0);
+      if (recipe.ranks < 1) throw bad("a number of ranks, 1 or more");
       continue;
     }
     // One word, or a flag would not take its "false".

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include "apps/train_setup.h"
 #include "collectives/guard/watchdog.h"
 #include "engine/train/checkpointer.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -39,10 +39,8 @@ Words::iterator value_of(Words& options, const Names& names) {
 std::size_t ranks_in(Words& options) {
   const auto value = value_of(options, kRanks);
   const std::string text = value == options.end() ? "" : *value;
-  std::size_t ranks = 0;
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), ranks);
-  if (error != std::errc() || end != text.data() + text.size() || ranks < 1) {
+  const auto ranks = parse_number<std::size_t>(text).value_or(0);
+  if (ranks < 1) {
     throw Error(fmt::format(
         "launch: -np '{}': expected the number of ranks with --max-restarts",
         text));

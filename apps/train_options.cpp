@@ -2,7 +2,6 @@
 
 #include <fmt/ranges.h>
 
-#include <charconv>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -14,6 +13,7 @@
 #include "collectives/guard/fault.h"
 #include "collectives/mpi_scope.h"
 #include "engine/parallel/agreement.h"
+#include "kernels/runtime/number.h"
 #include "models/resnet.h"
 
 namespace ringlet {
@@ -28,14 +28,13 @@ constexpr std::uint64_t kMostPixels = 1024;
 // "A:B" as two numbers; nothing where it is no range of steps.
 std::optional<std::pair<std::size_t, std::size_t>> parse_steps(
     const std::string& text) {
-  std::size_t first = 0, last = 0;
-  const char* end = text.data() + text.size();
-  const auto [colon, error] = std::from_chars(text.data(), end, first);
-  if (error != std::errc() || colon == end || *colon != ':') return {};
-  const auto [rest, error_of_last] = std::from_chars(colon + 1, end, last);
-  if (error_of_last != std::errc() || rest != end) return {};
-  if (first < 1 || last < first || last > kLargestCount) return {};
-  return std::pair{first, last};
+  const std::size_t colon = text.find(':');
+  if (colon == std::string::npos) return {};
+  const auto first = parse_number<std::size_t>(text.substr(0, colon));
+  const auto last = parse_number<std::size_t>(text.substr(colon + 1));
+  if (!first || !last) return {};
+  if (*first < 1 || *last < *first || *last > kLargestCount) return {};
+  return std::pair{*first, *last};
 }
 
 const CLI::Validator kSteps(
@@ -193,8 +192,7 @@ std::vector<std::string> comm_names() {
   return names;
 }
 
-void add_machine(CLI::App& app, TrainOptions& o) {
-  app.option_defaults()->group("Ranks and machine");
+void add_ranks(CLI::App& app, TrainOptions& o) {
   app.add_option(
          "--comm", o.comm,
          "All-reduce: auto (in memory that the ranks of a host share, or by "
@@ -237,6 +235,11 @@ void add_machine(CLI::App& app, TrainOptions& o) {
                  "Steps between comparisons of the ranks' weights, which must "
                  "be the same; 0: never")
       ->check(whole_number(0));
+}
+
+void add_machine(CLI::App& app, TrainOptions& o) {
+  app.option_defaults()->group("Ranks and machine");
+  add_ranks(app, o);
   app.add_option(
          "--device", o.device,
          "Where to compute: auto takes a GPU where one can be used; the "

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "kernels/runtime/check.h"
@@ -10,19 +11,12 @@ namespace ringlet {
 
 std::vector<std::vector<int>> group_by_host(Transport& transport,
                                             const std::vector<int>& host) {
-  const int first = host.front();
-  std::vector<int> first_of(static_cast<std::size_t>(transport.size()), first);
-  std::vector<Transport::RequestPtr> requests;
-  for (int rank = 0; rank < transport.size(); ++rank) {
-    if (rank == transport.rank()) continue;
-    requests.push_back(transport.irecv(
-        rank, &first_of[static_cast<std::size_t>(rank)], sizeof(int)));
-    requests.push_back(transport.isend(rank, &first, sizeof first));
-  }
-  for (const auto& request : requests) transport.wait(*request);
+  std::vector<int> all(static_cast<std::size_t>(transport.size()));
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<int> first = exchange(transport, all, host.front());
   std::map<int, std::vector<int>> by_first;
-  for (int rank = 0; rank < transport.size(); ++rank) {
-    by_first[first_of[static_cast<std::size_t>(rank)]].push_back(rank);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    by_first[first[i]].push_back(all[i]);
   }
   std::vector<std::vector<int>> hosts;
   for (auto& [leader, ranks] : by_first) hosts.push_back(std::move(ranks));

@@ -2,11 +2,29 @@
 
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "collectives/transport.h"
 
 namespace ringlet {
+
+// What each of `ranks` gives, in their order. Collective among them; a message
+// between any two.
+template <typename T>
+std::vector<T> exchange(Transport& transport, const std::vector<int>& ranks,
+                        const T& mine) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  std::vector<T> all(ranks.size(), mine);
+  std::vector<Transport::RequestPtr> requests;
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (ranks[i] == transport.rank()) continue;
+    requests.push_back(transport.irecv(ranks[i], &all[i], sizeof(T)));
+    requests.push_back(transport.isend(ranks[i], &mine, sizeof(T)));
+  }
+  for (const auto& request : requests) transport.wait(*request);
+  return all;
+}
 
 // The job's ranks by host, hosts by their first rank, ranks rising. `host` are
 // those of this rank's. Collective; a message between any two ranks.

@@ -12,9 +12,9 @@
 #include <fstream>
 #include <limits>
 #include <string>
-#include <type_traits>
 #include <utility>
 
+#include "collectives/host_groups.h"
 #include "kernels/runtime/check.h"
 
 namespace ringlet {
@@ -135,20 +135,6 @@ HostMemory::HostMemory(std::vector<int> ranks, int self)
 
 HostMemory::~HostMemory() = default;
 
-template <typename T>
-std::vector<T> HostMemory::exchange(Transport& transport, const T& mine) const {
-  static_assert(std::is_trivially_copyable_v<T>);
-  std::vector<T> all(ranks_.size(), mine);
-  std::vector<Transport::RequestPtr> requests;
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    if (static_cast<int>(i) == rank_) continue;
-    requests.push_back(transport.irecv(ranks_[i], &all[i], sizeof(T)));
-    requests.push_back(transport.isend(ranks_[i], &mine, sizeof(T)));
-  }
-  for (const auto& request : requests) transport.wait(*request);
-  return all;
-}
-
 // Opens what the others offer; `failed` becomes errno where that cannot be.
 HostMemory::Region HostMemory::map_all(const std::vector<Offer>& offers,
                                        int* failed) const {
@@ -185,7 +171,7 @@ Buffer HostMemory::allocate(Transport& transport, std::size_t bytes,
     if (!own) error = errno;
   }
   const auto offers = exchange<Offer>(
-      transport,
+      transport, ranks_,
       {getpid(), file.get(), mapped,
        error == kFine ? Identity::of(file) : Identity{}, &own, error});
   const auto refused =
@@ -200,7 +186,7 @@ Buffer HostMemory::allocate(Transport& transport, std::size_t bytes,
   int failed = kFine;
   Region region = map_all(offers, &failed);
   // Who has this from all others knows too that they have opened its file.
-  const std::vector<int> verdicts = exchange(transport, failed);
+  const std::vector<int> verdicts = exchange(transport, ranks_, failed);
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     if (verdicts[i] == kFine) continue;
     throw Error(

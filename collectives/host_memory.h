@@ -66,8 +66,6 @@ class HostMemory {
   struct Offer;
   using Region = std::vector<std::shared_ptr<Mapping>>;  // by rank
 
-  template <typename T>
-  std::vector<T> exchange(Transport& transport, const T& mine) const;
   Region map_all(const std::vector<Offer>& offers, int* failed) const;
 
   std::vector<int> ranks_;

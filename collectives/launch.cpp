@@ -1,13 +1,12 @@
 #include "collectives/launch.h"
 
-#include <charconv>
 #include <climits>
 #include <cstdio>
-#include <cstring>
 #include <sstream>
 #include <string>
 
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -33,16 +32,14 @@ constexpr LauncherVariables kLaunchers[] = {
 
 int number(const Lookup& variable, const char* name, int least, int most) {
   const char* text = variable(name);
-  const char* end = text + std::strlen(text);
-  int value = 0;
-  const auto [parsed, error] = std::from_chars(text, end, value);
-  if (error != std::errc() || parsed != end || value < least || value > most) {
+  const auto value = parse_number<int>(text);
+  if (!value || *value < least || *value > most) {
     throw Error(
         fmt::format("environment variable {} is '{}', expected a number from "
                     "{} to {}",
                     name, text, least, most));
   }
-  return value;
+  return *value;
 }
 
 // Of "2(x3),1", tasks on the first, second, ... node: those on `node`, from 0;

@@ -24,6 +24,7 @@ namespace {
 constexpr const char* kOthers[] = {"auto", "mpi", "mpi_communicator", "gloo"};
 
 constexpr std::string_view kGuard = "+guard", kPinned = "+pinned";
+constexpr std::string_view kF16 = "+f16", kBF16 = "+bf16";
 constexpr const char* kNccl = "nccl";
 
 // Whether `text` ended with it.
@@ -35,11 +36,17 @@ bool remove_end(std::string& text, std::string_view end) {
 
 struct Spec {
   bool guarded, pinned;
+  Dtype wire = Dtype::kF32;
   std::string name;
   std::string argument;  // behind the colon
 
   explicit Spec(std::string text)
       : guarded(remove_end(text, kGuard)), pinned(remove_end(text, kPinned)) {
+    if (remove_end(text, kF16)) {
+      wire = Dtype::kF16;
+    } else if (remove_end(text, kBF16)) {
+      wire = Dtype::kBF16;
+    }
     name = text.substr(0, text.find(':'));
     argument = text.substr(std::min(name.size() + 1, text.size()));
   }
@@ -83,9 +90,12 @@ std::string backend_help() {
   return fmt::format(
       "{} (with :SLICE, as ring:1M), {} (mpi with :N, Open MPI's algorithm "
       "N), on a GPU nccl; with +pinned behind it, on a GPU not by CUDA IPC; "
-      "with +guard, checked and watched as in training",
+      "with +bf16 or +f16, with 16 bits on the wire; with +guard, checked and "
+      "watched as in training",
       fmt::join(algorithm_names(), ", "), fmt::join(kOthers, ", "));
 }
+
+Dtype wire_of(const std::string& text) { return Spec(text).wire; }
 
 bool is_nccl(const std::string& text) { return text == kNccl; }
 
@@ -113,6 +123,14 @@ void check_backend(const std::string& text, Device device) {
         fmt::format("--backends: '{}' copies whole arrays to the host; "
                     "expected auto, or one of ours, before {}",
                     text, kPinned));
+  }
+  const bool has_wire =
+      spec.name == "auto" || (spec.ours() && spec.name != "shared");
+  if (spec.wire != Dtype::kF32 && (on_gpu || !has_wire)) {
+    throw Error(
+        fmt::format("--backends: '{}' has no wire of 16 bits, expected auto, "
+                    "or one of ours but shared, with --device cpu",
+                    text));
   }
   const bool foreign = spec.name == "gloo" || algorithm_of(spec) > 0;
   if (spec.guarded && foreign) {
@@ -200,7 +218,10 @@ void write_trace(const PerfOptions& options) {
   const auto communicator = make_communicator(spec.name, recorded);
   const std::size_t count = options.max_bytes / sizeof(float);
   std::vector<float> data(count, 1);
-  communicator->all_reduce(data.data(), count, Dtype::kF32, ReduceOp::kSum);
+  Collective call{CollectiveKind::kAllReduce, data.data(), data.data(), count,
+                  Dtype::kF32};
+  call.wire = spec.wire;
+  communicator->run(call);
   const auto traces = gather_traces(*communicator);
   if (communicator->rank() == 0) {
     write_chrome_trace(options.trace_file, traces);

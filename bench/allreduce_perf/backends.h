@@ -17,6 +17,7 @@ namespace ringlet {
 //   mpi:N                 Open MPI's tuned all-reduce algorithm N, 1 to 6
 //   mpi_communicator      MPI's own through our interface: what that costs
 //   gloo                  Gloo's all-reduce over TCP on this host
+//   ring+bf16, +f16, ...  ours with 16 bits on the wire; not shared
 //   auto+guard, ...       the same with a guard, as in training
 // and of arrays on a GPU:
 //   nccl                  NCCL's
@@ -27,6 +28,9 @@ std::string backend_help();
 void check_backend(const std::string& spec, Device device);
 
 bool is_nccl(const std::string& spec);
+
+// See Collective.
+Dtype wire_of(const std::string& spec);
 
 // Takes those out that cannot run here, the same on all ranks, and says why.
 // Throws Error where none is left. Collective.

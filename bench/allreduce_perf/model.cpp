@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 
+#include "bench/allreduce_perf/backends.h"
 #include "bench/measure/statistics.h"
 #include "kernels/reduce.h"
 
@@ -38,7 +39,7 @@ std::optional<Cost> cost_of(const std::string& backend, int ranks) {
   const double others = ranks - 1;
   const double rounds = rounds_of(ranks);
   const double share = others / ranks;
-  if (ranks < 2) return {};
+  if (ranks < 2 || wire_of(backend) != Dtype::kF32) return {};
   if (name == "ring") return Cost{2 * others, 2 * share, share};
   if (name == "ordered") return Cost{1 + others, 2 * share, share};
   if (name == "naive") return Cost{2 * others, 2 * others, others};

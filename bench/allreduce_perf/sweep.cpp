@@ -136,6 +136,8 @@ std::vector<Sweep::Arm> Sweep::make_arms(const Row& what) {
       Collective call{what.kind,  arrays_.input(), arrays_.output(),
                       what.count, what.dtype,      what.op};
       call.root = std::max(what.root, 0);
+      // Refused by the call where it is no sum or mean of f32.
+      call.wire = wire_of(options_.backends[backend]);
       std::byte* written = arrays_.input();
       std::size_t bytes = what.bytes;
       if (what.kind == CollectiveKind::kAllGather) {

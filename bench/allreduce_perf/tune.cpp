@@ -50,8 +50,9 @@ void prepare_tuning(PerfOptions& options) {
     const std::string name = backend.substr(0, backend.find(':'));
     const auto& ours = algorithm_names();
     mpi |= backend == kMpi;
-    if (backend != kMpi &&
-        std::find(ours.begin(), ours.end(), name) == ours.end()) {
+    const bool as_it_is = backend.find('+') == backend.npos;
+    if (backend != kMpi && (!as_it_is || std::find(ours.begin(), ours.end(),
+                                                   name) == ours.end())) {
       throw Error(fmt::format(
           "--tune: '{}' among --backends, expected what a table can have: mpi, "
           "{}",

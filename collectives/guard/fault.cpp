@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -18,6 +17,7 @@
 #include "collectives/forwarding_collectives.h"
 #include "collectives/forwarding_transport.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -63,13 +63,9 @@ const char* name_of(FaultKind kind) {
 template <typename Number>
 Number number(const std::string& text, Number least,
               const std::string& expected) {
-  Number value{};
-  const char* end = text.data() + text.size();
-  const auto [parsed, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || parsed != end || !(value >= least)) {
-    refuse(text, expected);
-  }
-  return value;
+  const auto value = parse_number<Number>(text);
+  if (!value || !(*value >= least)) refuse(text, expected);
+  return *value;
 }
 
 // What stands before the first `mark`, and what behind it.

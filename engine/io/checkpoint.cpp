@@ -3,12 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 
 #include "engine/io/durable_files.h"
 #include "engine/io/sha256.h"
 #include "kernels/runtime/check.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -213,11 +213,9 @@ std::vector<std::size_t> CheckpointFolder::steps() const {
   for (const auto& entry : std::filesystem::directory_iterator(path_, none)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(kStepPrefix)) continue;
-    std::size_t step = 0;
-    const char* end = name.data() + name.size();
-    const auto [stop, error] =
-        std::from_chars(name.data() + kStepPrefix.size(), end, step);
-    if (error == std::errc() && stop == end) steps.push_back(step);
+    const auto step =
+        parse_number<std::size_t>(name.substr(kStepPrefix.size()));
+    if (step) steps.push_back(*step);
   }
   std::sort(steps.rbegin(), steps.rend());
   return steps;

@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 
 #include "kernels/runtime/error.h"
+#include "kernels/runtime/number.h"
 
 namespace ringlet {
 namespace {
@@ -32,16 +31,13 @@ std::string bar(double done, int width) {
 
 int terminal_columns() {
   if (const char* text = std::getenv("RINGLET_TERMINAL")) {
-    const char* end = text + std::strlen(text);
-    int columns = 0;
-    const auto [stop, error] = std::from_chars(text, end, columns);
-    if (error != std::errc() || stop != end || columns < 0 ||
-        columns > kMostColumns) {
+    const auto columns = parse_number<int>(text);
+    if (!columns || *columns < 0 || *columns > kMostColumns) {
       throw Error(fmt::format(
           "RINGLET_TERMINAL is '{}', expected a number of columns, 0 to {}",
           text, kMostColumns));
     }
-    return columns;
+    return *columns;
   }
   winsize size{};
   if (!isatty(STDOUT_FILENO)) return 0;

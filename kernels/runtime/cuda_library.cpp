@@ -14,20 +14,11 @@ extern "C" __attribute__((weak)) ringlet::cuda::Library* ringlet_cuda_library();
 namespace ringlet::cuda {
 namespace {
 
-// What the driver makes; asked first, since loading takes its time.
-bool has_driver() {
-  for (const char* file :
-       {"/dev/nvidiactl", "/dev/nvidia0", "/dev/nvgpu", "/dev/dxg"}) {
-    if (access(file, F_OK) == 0) return true;
-  }
-  return false;
-}
-
 Plugin load() {
   if (ringlet_cuda_library != nullptr) return {ringlet_cuda_library(), ""};
   const std::string file = RINGLET_CUDA_LIBRARY;
   if (file.empty()) return {nullptr, "Ringlet was built without CUDA"};
-  if (!has_driver()) {
+  if (!has_driver()) {  // asked first, since loading takes its time
     return {nullptr, "no NVIDIA driver is loaded (no /dev/nvidiactl)"};
   }
   return load_plugin(file.c_str(), "ringlet_cuda_library");
@@ -41,6 +32,14 @@ const Plugin& plugin() {
 }
 
 }  // namespace
+
+bool has_driver() {
+  for (const char* file :
+       {"/dev/nvidiactl", "/dev/nvidia0", "/dev/nvgpu", "/dev/dxg"}) {
+    if (access(file, F_OK) == 0) return true;
+  }
+  return false;
+}
 
 Library& library() {
   if (plugin().table == nullptr) {

@@ -167,6 +167,9 @@ class Library {
   ~Library() = default;
 };
 
+// Whether NVIDIA's driver has made one of its files; loads nothing.
+bool has_driver();
+
 // Throws an Error with the reason where there is none.
 Library& library();
 

@@ -110,6 +110,26 @@ class AllreducePerfTest(job.JobTest):
                 self.assertEqual(ROW.findall(output)[0].split()[17],
                                  f"{wire:g}")
 
+    def test_16_bits_on_the_wire(self):
+        for op in ("sum", "avg"):
+            _, rows = self.rows(
+                "-b", "24K", "-e", "24K", "-o", op, "--backends",
+                "ring,ring+bf16,ordered:1K+f16+guard,auto+bf16", ranks=3)
+            for row in rows:
+                self.assertEqual(row["in_place"]["nwrong"], 0, row)
+                self.assertEqual(row["out_of_place"]["nwrong"], 0, row)
+            for row, wire in zip(rows, (1, 0.5, 0.5)):
+                self.assertEqual(row["bytes_sent_busiest"],
+                                 wire * 4 / 3 * (24 << 10), row["backend"])
+        _, rows = self.rows("-b", "24K", "-e", "24K", "--backends",
+                            "ring,ring+bf16", ranks=3)
+        # Of f32's units: 3 roundings of 2^-8 at most, and seen.
+        price = rows[1]["in_place"]["max_ulp"]
+        self.assertTrue(2 ** 14 < price < 3 * 2 ** 16, price)
+        output = self.run_job(*FEW, "-b", 64, "-e", "256K", "-f", 8,
+                              "--backends", "ring:8K,ring:8K+bf16", ranks=2)
+        self.assertEqual(output.count("# Model of"), 1)
+
     def test_one_call_can_be_recorded(self):
         self.rows("-b", "1M", "-e", "1M", "--trace", "trace.json")
         trace = json.loads((self.folder / "trace.json").read_text())
@@ -169,6 +189,13 @@ class AllreducePerfTest(job.JobTest):
                 ("--backends rng", "--backends: unknown 'rng'"),
                 ("--backends nccl", "'nccl' expects --device cuda"),
                 ("--backends ring+pinned", "expects --device cuda"),
+                ("--backends mpi+bf16", "'mpi+bf16' has no wire of 16 bits"),
+                ("--backends shared+f16", "has no wire of 16 bits"),
+                ("--backends ring+bf16+f16", "--backends: unknown 'ring+bf16"),
+                ("--backends ring+f16 -d double -b 8 -e 8",
+                 "1 f64, sum, f16 on the wire: expected f16 or bf16 on"),
+                ("--tune=t.json --backends mpi,ring:1K+bf16",
+                 "'ring:1K+bf16' among --backends, expected what a table can"),
                 ("--device cuda", "--device cuda: no GPU can be used: "),
                 ("--device gpu", "--device: gpu not in {cpu,cuda}"),
                 ("--backends mpi:9", "expected a slice behind ours, or 1 to 6"),

@@ -10,6 +10,7 @@
 #include "apps/mpirun.h"
 #include "kernels/runtime/error.h"
 #include "support/catch.h"
+#include "support/files.h"
 
 namespace ringlet {
 namespace {
@@ -78,6 +79,27 @@ TEST_CASE("Threads of all ranks have to fit on the processors") {
     check(judge_threads(facts), State::kWarn, "expected a number above 0");
     CHECK(threads_of_rank(facts) == 4);
   }
+}
+
+TEST_CASE("Lines to start with have what the fixes set, and these agree") {
+  CoreFacts facts{.ranks = 2, .processors = 16, .cores = 8};
+  const auto settings = [&](int read_error) {
+    return settings_of({judge_cores(facts), judge_threads(facts),
+                        judge_cma({.read_error = read_error})},
+                       facts);
+  };
+  CHECK(settings(0).empty());
+  CHECK(settings(EPERM) == "OMPI_MCA_btl_vader_single_copy_mechanism=none ");
+  facts.threads = std::string("64");
+  CHECK(settings(0) == "OMP_NUM_THREADS=8 ");
+  facts.quota = 2;
+  check(judge_cores(facts), State::kWarn, "the time of 2.0",
+        "OMP_NUM_THREADS=1,");
+  check(judge_threads(facts), State::kWarn, "OMP_NUM_THREADS=64",
+        "set OMP_NUM_THREADS to 1");
+  CHECK_THAT(settings(EPERM), StartsWith("OMP_NUM_THREADS=1 OMPI_MCA_btl"));
+  facts.threads = std::string("");
+  CHECK(settings(0) == "OMP_NUM_THREADS=1 ");
 }
 
 TEST_CASE("Variables that pin threads or slow memory are to be unset") {
@@ -223,6 +245,16 @@ TEST_CASE("A child that takes too long is ended, with its own children") {
   pollfd end{held[0], POLLIN, 0};
   CHECK(::poll(&end, 1, 5000) == 1);
   ::close(held[0]);
+}
+
+TEST_CASE("A child that takes too long may tidy up") {
+  const testing::TemporaryFolder folder;
+  const Child child = run_child(1, [&] {
+    std::filesystem::current_path(folder.path());
+    become({"sh", "-c", "trap 'touch tidied; exit' TERM; sleep 1000"});
+  });
+  CHECK(child.timed_out);
+  CHECK(std::filesystem::exists(folder.path() / "tidied"));
 }
 
 TEST_CASE("A child that has closed its output is ended too") {

@@ -16,7 +16,10 @@ import job
 
 PROCESS_VM_READV = 310  # on x86-64
 SECONDS_IN_ALL = 30
+NO_CMA = "OMPI_MCA_btl_vader_single_copy_mechanism"
 ROOT_VARIABLES = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+# What a container may have doctor warn of, and set in its lines.
+FINE = {"OMP_NUM_THREADS": "1", NO_CMA: "none"}
 BACK_ENDS = "auto, mpi, ring, naive, tree, recursive_doubling, ordered, shared"
 
 
@@ -114,13 +117,14 @@ class DoctorTest(job.JobTest):
         for unset, settings in ((ROOT_VARIABLES, root),
                                 ((*ROOT_VARIABLES, *re.findall(r"\w+(?==)", free)),
                                  root + free)):
-            self.examine("--np", 3, wrapper=[
+            self.examine("--np", 3, environment=FINE, wrapper=[
                 "env", *(f"--unset={name}" for name in unset)])
             line = self.document["mpirun"]
             self.assertEqual(line, f"{settings}mpirun -np 3 {program} train")
         self.assertEqual(self.document["launch"],
                          f"{program} launch -np 3 -- train")
-        printed = self.start("doctor", "--np", 3).communicate()[0]
+        printed = self.start("doctor", "--np", 3,
+                             environment=FINE).communicate()[0]
         self.assertIn(f"\n  {program} launch -np 3 -- train\n", printed)
         # And a shell takes it as it is, with an mpirun that only looks.
         path = self.pretend_mpirun('echo "$OMPI_ALLOW_RUN_AS_ROOT $*"')
@@ -171,21 +175,70 @@ class DoctorTest(job.JobTest):
                           wrapper=["prlimit", f"--fsize={50 << 20}"])
 
     def test_cma_is_forbidden(self):
-        def examine(**how):
+        def examine(*wrapper, **how):
             process = subprocess.run(
-                [self.program, "doctor", "--json"], capture_output=True,
+                [*wrapper, self.program, "doctor", "--json"], capture_output=True,
                 text=True, timeout=SECONDS_IN_ALL, cwd=self.folder,
                 preexec_fn=lambda: forbid(PROCESS_VM_READV),
                 env={**os.environ, **how})
-            findings = json.loads(process.stdout)["findings"]
-            return next(f for f in findings if f["what"] == "cma")
-        off = {"OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
-        forbidden = examine()
+            document = json.loads(process.stdout)
+            return document, next(f for f in document["findings"]
+                                  if f["what"] == "cma")
+        document, forbidden = examine()
+        for line in document["launch"], document["mpirun"]:
+            self.assertIn(f"{NO_CMA}=none ", line.split("/")[0])
         self.assertEqual(forbidden["state"], "warn")
         self.assertIn("process_vm_readv: Operation not permitted",
                       forbidden["detail"])
         self.assertIn("single_copy_mechanism=none", forbidden["fix"])
-        self.assertEqual(examine(**off)["state"], "ok")
+        document, off = examine(**{NO_CMA: "none"})
+        self.assertEqual(off["state"], "ok")
+        self.assertNotIn(NO_CMA, document["launch"] + document["mpirun"])
+        _, by_yama = examine(*self.in_namespace(
+            "--mount", "mount -t tmpfs none /proc/sys/kernel\n"
+            "mkdir /proc/sys/kernel/yama\n"
+            "echo 2 > /proc/sys/kernel/yama/ptrace_scope"))
+        self.assertIn("Yama's ptrace_scope is 2", by_yama["detail"])
+        self.assertIn("kernel.yama.ptrace_scope=0", by_yama["fix"])
+
+    def test_a_cgroup_with_a_quota(self):
+        second = "echo 50000 100000 > /sys/fs/cgroup/cpu.max"
+        first = ("mkdir /sys/fs/cgroup/cpu; cd /sys/fs/cgroup/cpu\n"
+                 "echo 30000 > cpu.cfs_quota_us; cd - > /dev/null\n"
+                 "echo 100000 > /sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        versions = [(first, "0.3")]
+        if "\n0::" in "\n" + pathlib.Path("/proc/self/cgroup").read_text():
+            versions += [(second, "0.5"), (first + "\n" + second, "0.3")]
+        for files, processors in versions:
+            self.assert_finds(
+                "cores", "warn", f"allows the time of {processors}:", "--np", 1,
+                fix="OMP_NUM_THREADS=1,", environment={"OMP_NUM_THREADS": "2"},
+                wrapper=self.in_namespace(
+                    "--mount", "mount -t tmpfs none /sys/fs/cgroup\n" + files))
+            for line in self.document["launch"], self.document["mpirun"]:
+                self.assertTrue(line.startswith("OMP_NUM_THREADS=1 "), line)
+
+    def test_a_driver_of_which_only_one_file_is_there(self):
+        devices = "null zero full random urandom tty"
+        self.assert_finds(
+            "gpu", "warn", "hidden by CUDA_VISIBLE_DEVICES", wrapper=
+            self.in_namespace("--mount", f"""
+                mount -t tmpfs none /mnt; cd /dev
+                for device in {devices}; do
+                  touch /mnt/$device; mount --bind $device /mnt/$device
+                done
+                mkdir /mnt/shm; touch /mnt/nvidia0; cd - > /dev/null
+                mount --move /mnt /dev"""))
+
+    def test_huge_pages(self):
+        for setting, state in (("always madvise [never]", "warn"),
+                               ("[always] madvise never", "ok")):
+            (self.folder / "enabled").write_text(setting + "\n")
+            self.assert_finds(
+                "huge pages", state, "no transparent ones" if state == "warn"
+                else re.escape(setting), wrapper=self.in_namespace(
+                    "--mount", "mount --bind enabled "
+                    "/sys/kernel/mm/transparent_hugepage/enabled"))
 
     def test_dev_shm_is_small(self):
         self.assert_finds(

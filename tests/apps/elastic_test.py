@@ -20,9 +20,10 @@ ENDLESS = [*TOY, "--batch-size", BATCH, "--virtual-ranks", 4,
            "--checkpoint-steps", 5, "--steps", 100000, "--out", "run"]
 NEW = [*ENDLESS[:-4], "--steps", STEPS]
 KILLED = "a rank was ended by signal 9"
-# What mpirun is called with, a line for each start; the first ends so.
+# What mpirun is called with, a line for each start; the first few end so.
 PRETEND = ('printf "%s " "$@" >> calls; echo >> calls; '
-           '[ $(wc -l < calls) -gt 1 ] || {{ {}; }}')
+           '[ $(wc -l < calls) -gt {} ] || {{ {}; }}')
+HOSTS = "a slots=2\nb slots=2 max_slots=4  # behind the door\n\nc slots=2\n"
 
 
 class ElasticTest(job.JobTest):
@@ -63,12 +64,12 @@ class ElasticTest(job.JobTest):
                 continue  # it has ended, or is somebody else's
         return [found[rank] for rank in sorted(found)]
 
-    def pretend(self, body, agent="exit 0"):
-        """An mpirun that does `body` at its first start, and nothing then; and
+    def pretend(self, body, agent, times):
+        """An mpirun that does `body` at its first starts, and nothing then; and
         what asks hosts, with the host's name in $1."""
         folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
-        for name, text in (("mpirun", PRETEND.format(body)), ("ssh", agent)):
+        for name, text in (("mpirun", PRETEND.format(times, body)), ("ssh", agent)):
             (folder / name).write_text(f"#!/bin/sh\n{text}\n")
             (folder / name).chmod(0o755)
         return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
@@ -205,14 +206,14 @@ class ElasticTest(job.JobTest):
                  ["-np", 3, "--max-restarts", 1, "--", *NEW])):
             self.assert_refused("ringlet: " + message, self.launch(*words))
 
-    def start_on_hosts(self, agent, *options, body="kill -9 $$"):
-        (self.folder / "hosts").write_text(
-            "a slots=2\nb slots=2 max_slots=4  # behind the door\n\nc slots=2\n")
+    def start_on_hosts(self, agent, *options, body="kill -9 $$", hosts=HOSTS,
+                       ranks=6, training=(), times=1):
+        (self.folder / "hosts").write_text(hosts)
         return self.launch(
-            "-np", 6, "--hostfile", "hosts", "--max-restarts", 2, *options,
-            "--", *TOY, "--out", "run", "--fault",
+            "-np", ranks, "--hostfile", "hosts", "--max-restarts", 2, *options,
+            "--", *TOY, *training, "--out", "run", "--fault",
             "rank=1,op=all_reduce#9,kind=kill",
-            environment=self.pretend(body, agent))
+            environment=self.pretend(body, agent, times))
 
     def test_hosts_that_do_not_answer_are_left_out(self):
         status, lines = self.finish(self.start_on_hosts(
@@ -234,6 +235,35 @@ class ElasticTest(job.JobTest):
                                                "hosts"])
         self.assertIn("no answer from c;", self.finish(self.start_on_hosts(
             '[ "$1" != c ] || sleep 100'))[1][0])
+
+    def test_ranks_are_as_many_as_the_batch_can_be_had_on(self):
+        # There is room for 3, on which 4 virtual ranks cannot be.
+        status, lines = self.finish(self.start_on_hosts(
+            '[ "$1" != b ]', ranks=4, hosts="a slots=2\nb slots=2\nc slots=1\n",
+            training=("--batch-size", BATCH, "--virtual-ranks", 4)))
+        self.assertEqual((status, lines), (0, [
+            f"restart 1 of 2: {KILLED}, and there is no answer from b; goes on "
+            "from where it began on 2 ranks of a, c"]))
+        self.assertEqual(self.calls()[1][:4], ["-np", "2", "--host", "a:2,c:1"])
+
+    def test_a_host_that_answers_again_is_taken_again(self):
+        # After the first end b is away, after the second it is not.
+        status, lines = self.finish(self.start_on_hosts(
+            '[ "$1" != b ] || [ $(wc -l < calls) -gt 1 ]', times=2))
+        self.assertEqual((status, len(lines)), (0, 2), lines)
+        self.assertTrue(lines[1].endswith("on 6 ranks of a, b, c"), lines)
+        self.assertEqual([call[:4] for call in self.calls()], [
+            ["-np", "6", "--hostfile", "hosts"],
+            ["-np", "4", "--host", "a:2,c:2"],
+            ["-np", "6", "--hostfile", "hosts"]])
+
+    def test_this_machine_is_there_whatever_it_is_called(self):
+        # Open MPI asks nobody for it either; the second is nobody's address.
+        status, lines = self.finish(self.start_on_hosts(
+            "exit 1", hosts="127.0.0.1 slots=6\n192.0.2.1 slots=2\n"))
+        self.assertEqual((status, lines), (0, [
+            f"restart 1 of 2: {KILLED}, and there is no answer from 192.0.2.1; "
+            "goes on from where it began on 6 ranks of 127.0.0.1"]))
 
     def test_a_launcher_that_fails_is_tried_again_where_a_host_is_missing(self):
         for agent, restarts in (('[ "$1" != b ]', 1), ("exit 0", 0)):

@@ -50,11 +50,15 @@ step 1, all-gather
                         self.assertEqual(sent, 2 * (ranks - 1) * 3 * ranks)
 
     def test_bad_calls(self):
-        for words in (["star"], ["ring", "-n", 65], ["ring", "-n", 0]):
-            process = self.start("explain", *words)
-            _, errors = process.communicate(timeout=10)
-            self.assertNotEqual(process.returncode, 0)
-            self.assertIn(str(words[-1]), errors)
+        for words, message in (
+                (["star"], "algorithm: star not in {.+}"),
+                (["ring", "-n", 65], "--ranks: '65', expected a whole number "
+                 "from 1 to 64"),
+                (["ring", "-n", 0], "--ranks: '0', expected .+"),
+                (["ring", "--count", -1], "--count: '-1', expected .+")):
+            self.assert_refused(f"ringlet: {message}; see ringlet explain "
+                                "--help", self.start("explain", *words))
+        self.assertIn("Draws an all-reduce", self.run_job("explain", "--help"))
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ class FailureTest(job.JobTest):
         self.assertFalse((self.folder / "run/calls").exists())
         self.assert_refused("ringlet: run/calls: no record of calls there.*",
                             self.start("crash", "run"))
+        self.assert_refused("ringlet: RUN is required; see ringlet crash "
+                            "--help", self.start("crash"))
 
     def test_divergence(self):
         process = self.start("train", *QUICK, "--lr", "1e20", "--out", "run",

@@ -135,7 +135,7 @@ class InteropTest(job.JobTest):
             self.evaluation(run)["weights"].rpartition("/")[2],
             "ema.safetensors")
 
-    def test_eval_refuses_other_classes(self):
+    def test_eval_refuses_other_classes_but_not_unnamed_ones(self):
         cifar = self.folder / "cifar"
         cifar.mkdir()
         (cifar / "test_batch.bin").write_bytes(bytes(10_000 * 3073))
@@ -143,6 +143,16 @@ class InteropTest(job.JobTest):
             "ringlet: --data cifar: has the classes airplane, .*, but .* tells "
             "red heart, .* apart", self.start("eval", self.weights, "--data",
                                               "cifar"))
+        # Weights that do not say are taken; all pictures are alike, and class 0.
+        result = json.loads(self.run_job("eval", self.plain_weights(), "--data",
+                                         "cifar", "--json", environment={
+                                             "OMP_NUM_THREADS": "1"}))
+        self.assertEqual((result["data"], result["pictures"]),
+                         ("CIFAR-10 test", 10_000))
+        self.assertEqual(sorted(result["confusion"][0]), 9 * [0] + [10_000])
+        self.assertEqual(result["confusion"][1:], 9 * [10 * [0]])
+        self.assertEqual(result["accuracy"],
+                         result["confusion"][0][0] / 10_000)
 
     def test_one_process_only(self):
         for command, *more in (("eval",), ("import",), ("metrics",),

@@ -82,6 +82,29 @@ class Events:
                 self.scalars[scalar[1].decode(), event[2]] = scalar[2]
 
 
+def scalars_of(metrics):
+    """{(tag, step): value} of the lines of metrics.jsonl."""
+    scalars, step, skipped = {}, 0, 0
+    for line in metrics:
+        if line["kind"] == "step":
+            step = line["step"]
+            skipped += line.get("skipped", False)
+            wanted = {"train/skipped": skipped}
+            wanted |= {f"train/{name}": line[name] for name in (
+                "loss", "accuracy", "lr", "gradient_norm", "epoch",
+                "images_per_second")}
+            wanted |= {f"seconds/{phase}": seconds
+                       for phase, seconds in line["time"].items()}
+        else:
+            wanted = {"epoch/seconds": line["seconds"]}
+            wanted |= {f"{tag}/{name}": line[part][name]
+                       for tag, part in (("epoch", "train"),
+                                         ("validation", "validation"))
+                       for name in ("loss", "accuracy")}
+        scalars |= {(tag, step): value for tag, value in wanted.items()}
+    return scalars
+
+
 class TensorBoardTest(job.JobTest):
     def events(self):
         folder = self.folder / "run" / "tensorboard"
@@ -92,24 +115,10 @@ class TensorBoardTest(job.JobTest):
         return [json.loads(line) for line in lines.splitlines()]
 
     def assert_same(self, scalars, metrics):
-        step = 0
-        for line in metrics:
-            if line["kind"] == "step":
-                step = line["step"]
-                wanted = {f"train/{name}": line[name] for name in (
-                    "loss", "accuracy", "lr", "gradient_norm", "epoch",
-                    "images_per_second")}
-                wanted |= {f"seconds/{phase}": seconds
-                           for phase, seconds in line["time"].items()}
-            else:
-                wanted = {"epoch/loss": line["train"]["loss"],
-                          "epoch/accuracy": line["train"]["accuracy"],
-                          "validation/loss": line["validation"]["loss"],
-                          "validation/accuracy":
-                              line["validation"]["accuracy"]}
-            for tag, value in wanted.items():
-                got = scalars[tag, step]
-                self.assertAlmostEqual(got, value, delta=1e-6 * abs(value))
+        wanted = scalars_of(metrics)
+        self.assertEqual(scalars.keys(), wanted.keys())
+        for key, value in wanted.items():
+            self.assertAlmostEqual(scalars[key], value, delta=1e-6 * abs(value))
 
     def test_a_run_that_is_stopped_and_goes_on(self):
         self.run_job(*OPTIONS, "--steps", 3, "--tensorboard",

@@ -106,6 +106,13 @@ class TraceTest(job.JobTest):
                     self.assertGreater(seconds, 0)
                     self.assertLessEqual(
                         seconds, metrics[step - 1]["time"][phase] + 1e-4)
+        # All in all they take what the phases take.
+        traced = sum(e["dur"] for e in events if e["pid"] == 0
+                     and e["cat"] in PHASES
+                     and e["args"]["training_step"] in (3, 4)) / 1e6
+        taken = sum(metrics[step - 1]["time"][phase] for step in (3, 4)
+                    for phase in PHASES)
+        self.assertGreater(traced, 0.9 * taken)
         # Each bucket is complete before it is summed.
         for rank in range(2):
             for call in events:

@@ -22,6 +22,7 @@ CLEAN = {name: value for name, value in os.environ.items()
 # Loaded at run time, each by the name of its one function.
 PLUGINS = {"libringlet_cuda.so": "ringlet_cuda_library",
            "libringlet_nccl.so": "ringlet_nccl_library"}
+LINES_OF_A_PAGE = 60
 LOSS_BOUND = 0.1
 GRADIENT_BOUND = 1e-4
 
@@ -36,6 +37,24 @@ def run(*command, **how):
         raise AssertionError(f"{command}: status {done.returncode}\n"
                              f"{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def packages_of_image():
+    """What the Dockerfile has Debian install to run in, and what that needs."""
+    stage = (ROOT / "Dockerfile").read_text().partition(" AS runtime\n")[2]
+    words = stage.partition("--no-install-recommends")[2].partition("&&")[0]
+    depends = dict(line.split("\t") for line in run(
+        "dpkg-query", "-W", "-f",
+        "${Package}\t${Depends},${Pre-Depends}\n").splitlines())
+    found, open_ends = set(), words.replace("\\", " ").split()
+    while open_ends:
+        package = open_ends.pop()
+        if package not in found:
+            found.add(package)
+            # "libc6 (>= 2.34), python3:any, ssh | openssh-client"
+            open_ends += re.findall(r"(?:^|,) *([^ ,:]+)",
+                                    depends.get(package, ""))
+    return found
 
 
 class LibraryTest(unittest.TestCase):
@@ -73,6 +92,11 @@ class LibraryTest(unittest.TestCase):
             self.assertTrue(output.startswith(
                 f"recipe    {prefix}/share/ringlet/recipes/seed.recipe\n"),
                 output)
+
+    def test_each_example_is_shorter_than_a_page(self):
+        for program in (ROOT / "docs/examples").glob("*.cpp"):
+            self.assertLess(len(program.read_text().splitlines()),
+                            LINES_OF_A_PAGE, program)
 
     def test_mlp_learns(self):
         output = run(self.examples / "mlp")
@@ -136,6 +160,21 @@ class LibraryTest(unittest.TestCase):
             with self.subTest(plugin):
                 self.assertEqual(run(program, plugin, PLUGINS[plugin]),
                                  "loaded\n")
+
+    def test_the_image_has_what_programs_are_linked_with(self):
+        if "bookworm" not in pathlib.Path("/etc/os-release").read_text():
+            self.skipTest("not the Debian that the image has")
+        packages = packages_of_image()
+        for program in "ringlet", "allreduce_perf":
+            linked = re.findall(r"NEEDED.+\[(.+)\]", run(
+                "readelf", "-d", self.prefix / "bin" / program))
+            self.assertIn("libfmt.so.9", linked)
+            # Gloo is there to be measured beside, and not in the image.
+            for library in set(linked) - {"libgloo.so.0"}:
+                owners = run("dpkg-query", "-S", f"*/{library}").splitlines()
+                self.assertTrue(
+                    packages & {owner.partition(":")[0] for owner in owners},
+                    f"{program}: {library} of {owners}")
 
     def test_programs_look_for_plugins_in_the_prefix(self):
         for program in "ringlet", "allreduce_perf":
