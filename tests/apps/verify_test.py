@@ -91,7 +91,7 @@ class VerifyTest(job.JobTest):
         self.change_option("run", lr=0.5)
         output, status = self.status("verify", "run", "--steps", 5)
         self.assertEqual(status, 1)
-        self.assertIn("NOT verified: the bits part in step 1, ", output)
+        self.assertIn("NOT verified: the bits part in step 1:", output)
         self.assertIn("\n  data       the same\n", output)
         self.assertIn(", beyond 1e-03\n", output)
 
