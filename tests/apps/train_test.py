@@ -26,7 +26,7 @@ GIVEN = {
     "momentum": 0.8, "nesterov": True, "optimizer": "lars", "trust": 0.01,
     "weight_decay": 0.002, "no_decay_bn_bias": True, "label_smoothing": 0.1,
     "clip_norm": 2.5, "ema_decay": 0.5, "check_calls": False, "timeout": 30,
-    "bucket_mb": 0.5, "wire_dtype": "bf16", "hashes": False,
+    "bucket_mb": 0.5, "hashes": False,
     "check_weights": 2, "cuda_graph": False, "conv": "direct",
     "checkpoint_steps": 2, "checkpoint_epochs": 2, "keep": 2,
     "eval_every": 2, "log_every": 5, "tensorboard": True}
