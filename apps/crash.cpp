@@ -17,8 +17,7 @@ int crash_command(int argc, char** argv) {
       "Prints where the ranks of a run were when it died, from what each of "
       "them kept\nin RUN/calls until then: their last calls of collectives, "
       "side by side. A run\nthat goes on may be asked too. RUN/crash.txt is "
-      "the "
-      "same page with the verdict\nof a rank that has seen it happen.",
+      "the same page with the verdict\nof a rank that has seen it happen.",
       "ringlet crash");
   app.add_option("RUN", run, "The folder of a run")->required();
   if (!parse_or_help(app, argc, argv)) return 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -84,7 +85,8 @@ std::string describe_difference(const SavedRun& run, const StepHashes& a,
   std::vector<std::string> losses, gradients;
   for (std::size_t i = 0; i < a.shards.size(); ++i) {
     // Passes of a rank stand one after the other.
-    const std::size_t rank = i / run.options.accumulate;
+    const std::size_t rank =
+        i / std::max<std::size_t>(1, run.options.accumulate);
     const auto add = [&](std::vector<std::string>& list) {
       const std::string name = fmt::format("{} {}", who, rank);
       if (list.empty() || list.back() != name) list.push_back(name);
