@@ -22,8 +22,8 @@ KILLS = 10 if FULL else 1
 SMALL = ["--model", "resnet20", "--steps", 50, "--batch-size", 16]
 LARGE = ["--model", "resnet50", "--steps", 10, "--batch-size", 16]
 SECONDS_TO_TRAIN = 600
-# What must not matter: a bucket for each parameter, so that they are summed
-# while backward goes on; one for all, after it; and who sums.
+# What must not matter: a bucket for each parameter, or two in all (one in all is
+# for tests/parallel/data_parallel_test.cpp); and who sums.
 BUCKETS = (["--bucket-mb", 0], ["--bucket-mb", 1000], ["--comm", "ordered"])
 
 
