@@ -198,9 +198,8 @@ int verify_command(int argc, char** argv) {
       "the largest difference of a loss in {} steps is {:.2g} of it, "
       "{} {:.0e}\n",
       near ? "verified" : "NOT verified", result.parted_in,
-      near ? ", as sums in another order do" : "", result.parted,
-      result.steps, result.largest,
-      result.largest <= bound ? "within" : "beyond", bound);
+      near ? ", as sums in another order do" : "", result.parted, result.steps,
+      result.largest, result.largest <= bound ? "within" : "beyond", bound);
   return near ? 0 : 1;
 }
 

@@ -33,10 +33,11 @@ struct SharedEvent {
 
 // One rank of each host.
 void tell(const std::string& why_not) {
-  fmt::print(stderr,
-             "ringlet: warning: between GPUs by way of pinned memory, since CUDA IPC "
-             "cannot be had: {}\n",
-             why_not.empty() ? "another rank failed" : why_not);
+  fmt::print(
+      stderr,
+      "ringlet: warning: between GPUs by way of pinned memory, since CUDA IPC "
+      "cannot be had: {}\n",
+      why_not.empty() ? "another rank failed" : why_not);
 }
 
 }  // namespace

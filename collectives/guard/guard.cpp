@@ -118,7 +118,8 @@ class GuardedCollectives final : public ForwardingCollectives {
       run_ = run;
     } catch (const std::exception& error) {
       if (memory_->rank() == 0) {
-        fmt::print(stderr, "ringlet: warning: calls will be lost with the ranks: {}\n",
+        fmt::print(stderr,
+                   "ringlet: warning: calls will be lost with the ranks: {}\n",
                    error.what());
       }
     }
