@@ -8,7 +8,13 @@
 
 namespace ringlet::cuda {
 
-inline void push_range(const char* name) { nvtxRangePushA(name); }
+inline void push_range(const char* name) {
+  // NVTX looks for a profiler at its first call and guards its table of
+  // functions against no other thread, so all threads wait for that call.
+  static const bool initialised = (nvtxInitialize(nullptr), true);
+  static_cast<void>(initialised);
+  nvtxRangePushA(name);
+}
 inline void pop_range() { nvtxRangePop(); }
 
 }  // namespace ringlet::cuda
