@@ -103,7 +103,9 @@ TrainOptions resolved(TrainOptions options, const Setup& setup, int threads,
   options.precision = precision_name(setup.compute);
   if (setup.directory) options.out = setup.directory->path().string();
   options.comm = setup.compute.nccl ? "nccl" : comm;
-  if (!sends_messages(options.comm)) options.wire_dtype = "f32";
+  if (!sends_messages(options.comm, setup.compute.device)) {
+    options.wire_dtype = "f32";
+  }
   return options;
 }
 

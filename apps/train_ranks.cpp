@@ -41,20 +41,23 @@ void check_wire(const TrainOptions& options) {
         "on the number of ranks",
         wire));
   }
-  if (options.comm != "auto" && !sends_messages(options.comm)) {
+  const bool may_send = options.comm == "auto" || options.comm == "nccl";
+  if (!may_send && !sends_messages(options.comm, Device::kCpu)) {
     throw SharedError(fmt::format(
-        "{} with --comm {}: expected auto, hierarchical or an algorithm that "
-        "sends our messages, as ordered or ring",
+        "{} with --comm {}: expected auto, nccl, hierarchical or an algorithm "
+        "that sends our messages, as ordered or ring",
         wire, options.comm));
   }
 }
 
 }  // namespace
 
-bool sends_messages(const std::string& comm) {
+bool sends_messages(const std::string& comm, Device device) {
   const LaunchInfo launched = launch_info();
-  if (comm == "auto") return launched.local_size < launched.size;
-  return comm != "shared" && comm != "mpi" && comm != "nccl" && comm != "solo";
+  const bool on_gpu = device == Device::kCuda && launched.size > 1;
+  if (comm == "auto") return on_gpu || launched.local_size < launched.size;
+  if (comm == "nccl") return on_gpu;
+  return comm != "shared" && comm != "mpi" && comm != "solo";
 }
 
 std::unique_ptr<Communicator> open_communicator(const TrainOptions& options) {

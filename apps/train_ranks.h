@@ -11,9 +11,9 @@ namespace ringlet {
 // As --comm says, and --virtual-ranks. Throws a SharedError where it cannot be.
 std::unique_ptr<Communicator> open_communicator(const TrainOptions& options);
 
-// Whether gradients travel as our messages, in --wire-dtype, by that back end:
-// not where the ranks share memory.
-bool sends_messages(const std::string& comm);
+// Whether gradients there travel as messages, in --wire-dtype, by that back
+// end: not where the ranks share memory.
+bool sends_messages(const std::string& comm, Device device);
 
 // The cores of this host shared among its ranks, unless somebody decided; not
 // more than this process may use.

@@ -60,20 +60,7 @@ Setup::Setup(const TrainOptions& options,
   agree(communicator, [&] {
     compute = compute_options(options.device, options.precision);
     compute.graph = options.cuda_graph;
-    if (compute.device == Device::kCuda) {
-      if (options.wire_dtype != "f32") {
-        throw Error(fmt::format(
-            "--wire-dtype {} on a GPU: not on a GPU yet, expected f32 or "
-            "--device cpu",
-            options.wire_dtype));
-      }
-      if (options.batch_norm == "synchronised") {
-        throw Error(
-            "--batch-norm synchronised on a GPU: not on a GPU yet, expected "
-            "local, averaged or --device cpu");
-      }
-      use_own_gpu();
-    }
+    if (compute.device == Device::kCuda) use_own_gpu();
     if (options.comm == "nccl") check_nccl(compute);
     global_batch(options, ranks);
     if (communicator.rank() > 0) return;

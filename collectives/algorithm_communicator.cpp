@@ -156,11 +156,12 @@ class AlgorithmCollectives final : public HostCollectives {
     narrowed.dtype = call.wire;
     narrowed.wire = Dtype::kF32;
     narrowed.op = ReduceOp::kSum;
-    narrow(narrowed.output, call.wire, static_cast<const float*>(call.input),
-           call.count, average ? 1.0f / static_cast<float>(size()) : 1.0f);
+    narrow(call.device, narrowed.output, call.wire,
+           static_cast<const float*>(call.input), call.count,
+           average ? 1.0f / static_cast<float>(size()) : 1.0f);
     all_reduce(narrowed, means);
-    widen(static_cast<float*>(call.output), narrowed.output, call.wire,
-          call.count);
+    widen(call.device, static_cast<float*>(call.output), narrowed.output,
+          call.wire, call.count);
   }
 
   static void grow_copy(std::size_t bytes, Means& means) {

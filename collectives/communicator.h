@@ -78,7 +78,7 @@ struct Collective {
   // What an all-reduce of f32 is rounded to on its way between ranks, kF16 or
   // kBF16. Sums are made in float. With kAvg the ranks' values are divided
   // first, so that f16 overflows later. `shared` and `solo` have no wire and
-  // round nothing; `mpi` and arrays on a GPU refuse.
+  // round nothing; `mpi` refuses. NCCL may round within a host too.
   Dtype wire = Dtype::kF32;
 };
 

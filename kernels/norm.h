@@ -59,10 +59,9 @@ struct BatchNormBackward {
   float* dgamma;
   float* dbeta;
   // Where the statistics were those of more pictures than these: what
-  // gradient_sums() gave for all of them, and their values per channel.
-  const float* all_dgamma = nullptr;
-  const float* all_dbeta = nullptr;
-  float all_count = 0;
+  // gradient_sums() gave for all of them, and how many values per channel.
+  const double* all_sums = nullptr;
+  const double* all_count = nullptr;
 };
 
 class NormKernels {
@@ -73,9 +72,13 @@ class NormKernels {
   // double precision, in an order that depends on nothing but the shape.
   virtual void statistics(const BatchNormStatistics& args) = 0;
 
-  // Its mean and biased variance alone. Not on a GPU.
-  virtual void moments(const Activation& shape, const void* x, float* mean,
-                       float* var) = 0;
+  // In parts, for statistics of more pictures than one x has. Sums that are
+  // added up over all of them, [1 + 2c]: how many values a channel has, the
+  // values of each channel, and their squares.
+  virtual void sums(const Activation& shape, const void* x, double* sums) = 0;
+  // Does what statistics() does, by the sums; without args.shape.n and x.
+  virtual void statistics_of(const BatchNormStatistics& args,
+                             const double* sums) = 0;
 
   // inv_std[i] = 1 / sqrt(var[i] + eps)
   virtual void inverse_std(std::size_t count, const float* var, float eps,
@@ -88,11 +91,11 @@ class NormKernels {
   // Reads x (and the residual), writes y.
   virtual void apply(const BatchNormForward& args) = 0;
 
-  // dgamma and dbeta alone. Not on a GPU.
-  virtual void gradient_sums(const BatchNormBackward& args) = 0;
+  // dgamma and dbeta alone, and both in `sums` too, [2c].
+  virtual void gradient_sums(const BatchNormBackward& args, double* sums) = 0;
 
   // Two passes: the sums for dgamma and dbeta read x and dy, the second reads
-  // them again and writes dx (and dresidual). With all_dgamma only that one.
+  // them again and writes dx (and dresidual). With all_sums only that one.
   virtual void backward(const BatchNormBackward& args) = 0;
 };
 

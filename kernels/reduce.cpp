@@ -28,4 +28,18 @@ void scale(Device device, void* data, std::size_t count, Dtype dtype,
   cuda::library().scale(data, count, dtype, factor);
 }
 
+void narrow(Device device, void* target, Dtype dtype, const float* source,
+            std::size_t count, float factor) {
+  if (device == Device::kCpu) {
+    return narrow(target, dtype, source, count, factor);
+  }
+  cuda::library().narrow(target, dtype, source, count, factor);
+}
+
+void widen(Device device, float* target, const void* source, Dtype dtype,
+           std::size_t count) {
+  if (device == Device::kCpu) return widen(target, source, dtype, count);
+  cuda::library().widen(target, source, dtype, count);
+}
+
 }  // namespace ringlet

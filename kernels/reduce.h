@@ -75,6 +75,10 @@ void reduce_tree(Device device, void* result, const void* const* operands,
                  ReduceOp op);
 void scale(Device device, void* data, std::size_t count, Dtype dtype,
            double factor);
+void narrow(Device device, void* target, Dtype dtype, const float* source,
+            std::size_t count, float factor);
+void widen(Device device, float* target, const void* source, Dtype dtype,
+           std::size_t count);
 
 // What the CUDA library implements.
 namespace cuda {
@@ -85,6 +89,9 @@ void reduce_tree(void* result, const void* const* operands,
                  std::size_t operand_count, std::size_t count, Dtype dtype,
                  ReduceOp op);
 void scale(void* data, std::size_t count, Dtype dtype, double factor);
+void narrow(void* target, Dtype dtype, const float* source, std::size_t count,
+            float factor);
+void widen(float* target, const void* source, Dtype dtype, std::size_t count);
 
 }  // namespace cuda
 

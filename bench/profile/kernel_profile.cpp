@@ -160,10 +160,13 @@ struct TimedNorm final : Timed<NormKernels> {
     table.time(kBatchStatistics, {0, bytes_of(args.shape)},
                [&] { real.statistics(args); });
   }
-  void moments(const Activation& shape, const void* x, float* mean,
-               float* var) override {
+  void sums(const Activation& shape, const void* x, double* sums) override {
     table.time(kBatchStatistics, {0, bytes_of(shape)},
-               [&] { real.moments(shape, x, mean, var); });
+               [&] { real.sums(shape, x, sums); });
+  }
+  void statistics_of(const BatchNormStatistics& args,
+                     const double* sums) override {
+    real.statistics_of(args, sums);
   }
   void inverse_std(std::size_t count, const float* var, float eps,
                    float* inv_std) override {
@@ -180,11 +183,11 @@ struct TimedNorm final : Timed<NormKernels> {
                          mask_of(args.shape, args.mask, residual);
     table.time(kBatchApply, {0, bytes}, [&] { real.apply(args); });
   }
-  void gradient_sums(const BatchNormBackward& args) override {
+  void gradient_sums(const BatchNormBackward& args, double* sums) override {
     table.time(kBatchBackward,
                {0, 2 * bytes_of(args.shape) +
                        mask_of(args.shape, args.mask, args.dresidual)},
-               [&] { real.gradient_sums(args); });
+               [&] { real.gradient_sums(args, sums); });
   }
   void backward(const BatchNormBackward& args) override {
     const bool residual = args.dresidual != nullptr;

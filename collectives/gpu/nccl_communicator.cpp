@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "collectives/gpu/nccl_library.h"
+#include "kernels/reduce.h"
 #include "kernels/runtime/cuda_library.h"
 #include "kernels/runtime/plugin.h"
 
@@ -51,6 +53,28 @@ struct Calls {
   }
 };
 
+// Its result comes in 16 bits, in `copy`, and is widened by who waits.
+class WidenedWork final : public Work::State {
+ public:
+  WidenedWork(Work inner, Buffer copy, const Collective& call)
+      : inner_(std::move(inner)), copy_(std::move(copy)), call_(call) {}
+
+  void wait() override {
+    if (waited_) return;
+    inner_.wait();
+    widen(Device::kCuda, static_cast<float*>(call_.output), copy_.data(),
+          call_.wire, call_.count);
+    waited_ = true;
+  }
+  bool done() const override { return waited_ && inner_.done(); }
+
+ private:
+  Work inner_;
+  Buffer copy_;
+  Collective call_;
+  bool waited_ = false;
+};
+
 class NcclCommunicator final : public Communicator {
  public:
   explicit NcclCommunicator(Communicator& host)
@@ -64,12 +88,10 @@ class NcclCommunicator final : public Communicator {
 
   Work start(const Collective& call) override {
     check_call(call, size());
-    if (call.wire != Dtype::kF32) {
-      throw Error(fmt::format("nccl: {}: expected f32", describe(call)));
-    }
     if (call.kind == CollectiveKind::kBarrier) return host_.start(call);
     calls_.add(describe(call));
     if (calls_.count % kCallsToCompare == 0) agree_on_calls();
+    if (call.wire != Dtype::kF32 && size() > 1) return start_narrowed(call);
     return rank_->start(call);
   }
 
@@ -98,6 +120,20 @@ class NcclCommunicator final : public Communicator {
   }
 
  private:
+  Work start_narrowed(const Collective& call) {
+    const Buffer copy = allocate(call.count * size_of(call.wire));
+    Collective narrowed = call;
+    narrowed.input = narrowed.output = copy.data();
+    narrowed.dtype = call.wire;
+    narrowed.op = ReduceOp::kSum;
+    const float share = 1.0f / static_cast<float>(size());
+    narrow(Device::kCuda, copy.data(), call.wire,
+           static_cast<const float*>(call.input), call.count,
+           call.op == ReduceOp::kAvg ? share : 1.0f);
+    return Work(
+        std::make_shared<WidenedWork>(rank_->start(narrowed), copy, call));
+  }
+
   static std::unique_ptr<NcclRank> connect(Communicator& host) {
     std::array<char, NcclLibrary::kIdBytes> id{};
     if (host.rank() == 0) library().make_id(id.data());

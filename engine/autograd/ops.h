@@ -25,8 +25,8 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
 
 // Makes batch norm's statistics those of more pictures than this rank's.
 struct SharedStatistics {
-  // Replaces each value by its sum over all ranks.
-  std::function<void(std::vector<double>&)> add_up;
+  // Replaces each value of a tensor of f64 by its sum over all ranks.
+  std::function<void(const Tensor&)> add_up;
   // False where this rank has no picture, and goes along with one that does not
   // count so that all make the same calls.
   bool counts = true;

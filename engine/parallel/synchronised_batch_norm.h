@@ -11,14 +11,14 @@ namespace ringlet {
 // rank has how many. Two all-reduces of some kilobytes for each batch norm in
 // each pass, for which its rank waits; behind the buckets of gradients that are
 // on their way, since one communicator does all in the order of the calls.
-// Nothing is communicated in evaluation. On the CPU.
+// Nothing is communicated in evaluation.
 class SynchronisedBatchNorm {
  public:
-  // Both must outlive this.
+  // Both must outlive this; the communicator is for memory where the model is.
   SynchronisedBatchNorm(Module& model, Communicator& communicator)
       : model_(model) {
-    shared_.add_up = [&communicator](std::vector<double>& values) {
-      communicator.all_reduce(values.data(), values.size(), Dtype::kF64,
+    shared_.add_up = [&communicator](const Tensor& values) {
+      communicator.all_reduce(values.raw(), values.count(), Dtype::kF64,
                               ReduceOp::kSum);
     };
     model.share_statistics(&shared_);

@@ -1,5 +1,7 @@
 #include "engine/train/micro_batches.h"
 
+#include <utility>
+
 namespace ringlet {
 
 void MicroBatches::run(const Batch& batch, const float* gradient_scale,
@@ -48,13 +50,16 @@ void MicroBatches::run_nothing(const Batch& batch, std::size_t shard) const {
     return parallel_.backward_nothing();
   }
   batch_norm_->count_pictures(false);
-  const Tensor picture = Tensor::zeros(
-      {1, batch.images.dim(1), batch.images.dim(2), batch.images.dim(3)},
-      batch.images.dtype());
-  const float no_gradient = 0;
+  const Tensor& like = batch.images;
+  const auto zeros = [&](Shape shape, Dtype dtype, Layout layout) {
+    return Tensor::zeros(std::move(shape), dtype, layout, like.device());
+  };
+  const Tensor picture = zeros({1, like.dim(1), like.dim(2), like.dim(3)},
+                               like.dtype(), like.layout());
+  const Tensor no_gradient = zeros({}, Dtype::kF32, Layout::kPlain);
   backward(cross_entropy(model_.forward(Variable(picture)),
-                         Tensor::zeros({1}, Dtype::kI32),
-                         {.gradient_scale = &no_gradient})
+                         zeros({1}, Dtype::kI32, Layout::kPlain),
+                         {.gradient_scale = no_gradient.data()})
                .loss);
   batch_norm_->count_pictures(true);
 }

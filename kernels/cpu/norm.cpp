@@ -1,8 +1,10 @@
 #include "kernels/norm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <tuple>
+#include <vector>
 
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/tiles.h"
@@ -128,31 +130,33 @@ class Norm final : public NormKernels {
  public:
   void statistics(const BatchNormStatistics& args) override {
     moments(args.shape, args.x, args.mean, args.inv_std);
-    const auto samples = static_cast<float>(args.shape.n * args.shape.pixels());
-    for (std::size_t c = 0; c < args.shape.c; ++c) {
-      const float mean = args.mean[c], var = args.inv_std[c];
-      const auto move = [&](float& running, float now) {
-        running += args.momentum * (now - running);
-      };
-      move(args.running_mean[c], mean);
-      move(args.running_var[c], var * (samples / (samples - 1)));
-      inverse_std(1, &var, args.eps, args.inv_std + c);
-    }
-    if (args.batches != nullptr) ++*args.batches;
+    finish(args, static_cast<float>(args.shape.n * args.shape.pixels()));
   }
 
-  void moments(const Activation& shape, const void* x, float* mean,
-               float* var) override {
-    const Tiles tiles(shape);
-    with_element(shape.dtype, [&]<typename T>(T) {
-      sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
-        return mean_and_squares<B>(as<T>(x) + tiles.offset(tile), tiles.pixels);
-      });
-    });
-#pragma omp parallel for
-    for (std::size_t c = 0; c < tiles.c; ++c) {
-      std::tie(mean[c], var[c]) = join_parts(tiles, c);
+  void sums(const Activation& shape, const void* x, double* sums) override {
+    std::vector<float> mean(shape.c), var(shape.c);
+    moments(shape, x, mean.data(), var.data());
+    const auto count = static_cast<double>(shape.n * shape.pixels());
+    sums[0] = count;
+    double* squares = sums + 1 + shape.c;
+    for (std::size_t c = 0; c < shape.c; ++c) {
+      const double centre = mean[c];
+      sums[1 + c] = count * centre;
+      squares[c] = count * (static_cast<double>(var[c]) + centre * centre);
     }
+  }
+
+  void statistics_of(const BatchNormStatistics& args,
+                     const double* sums) override {
+    const double count = sums[0];
+    const double* squares = sums + 1 + args.shape.c;
+    for (std::size_t c = 0; c < args.shape.c; ++c) {
+      const double mean = sums[1 + c] / count;
+      const double var = std::max(0.0, squares[c] / count - mean * mean);
+      args.mean[c] = static_cast<float>(mean);
+      args.inv_std[c] = static_cast<float>(var);
+    }
+    finish(args, static_cast<float>(count));
   }
 
   void inverse_std(std::size_t count, const float* var, float eps,
@@ -182,7 +186,7 @@ class Norm final : public NormKernels {
     });
   }
 
-  void gradient_sums(const BatchNormBackward& args) override {
+  void gradient_sums(const BatchNormBackward& args, double* sums) override {
     const Tiles tiles(args.shape);
     with_element(args.shape.dtype, [&]<typename T>(T) {
       sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
@@ -193,19 +197,28 @@ class Norm final : public NormKernels {
     });
     for (std::size_t c = 0; c < tiles.c; ++c) {
       const auto [sum_g, sum_gx] = total(tiles, c);
-      args.dbeta[c] = static_cast<float>(sum_g);
       args.dgamma[c] = static_cast<float>(sum_gx * args.inv_std[c]);
+      args.dbeta[c] = static_cast<float>(sum_g);
+      if (sums == nullptr) continue;
+      sums[c] = args.dgamma[c];
+      sums[tiles.c + c] = args.dbeta[c];
     }
   }
 
   void backward(const BatchNormBackward& args) override {
-    const bool of_more = args.all_dgamma != nullptr;
-    if (!of_more) gradient_sums(args);
     const Tiles tiles(args.shape);
-    const float* dgamma = of_more ? args.all_dgamma : args.dgamma;
-    const float* dbeta = of_more ? args.all_dbeta : args.dbeta;
-    const float count =
-        of_more ? args.all_count : static_cast<float>(tiles.n * tiles.pixels);
+    const float* dgamma = args.dgamma;
+    const float* dbeta = args.dbeta;
+    auto count = static_cast<float>(tiles.n * tiles.pixels);
+    std::vector<float> all;
+    if (args.all_sums == nullptr) {
+      gradient_sums(args, nullptr);
+    } else {
+      all.assign(args.all_sums, args.all_sums + 2 * tiles.c);
+      dgamma = all.data();
+      dbeta = dgamma + tiles.c;
+      count = static_cast<float>(*args.all_count);
+    }
     // How much of the sums goes back to each sample through the statistics.
     const float share = args.constant_statistics ? 0.0f : 1.0f / count;
     with_element(args.shape.dtype, [&]<typename T>(T) {
@@ -223,6 +236,36 @@ class Norm final : public NormKernels {
   }
 
  private:
+  // The mean and the biased variance.
+  void moments(const Activation& shape, const void* x, float* mean,
+               float* var) {
+    const Tiles tiles(shape);
+    with_element(shape.dtype, [&]<typename T>(T) {
+      sum_tiles(tiles, [&]<std::size_t B>(std::size_t tile) {
+        return mean_and_squares<B>(as<T>(x) + tiles.offset(tile), tiles.pixels);
+      });
+    });
+#pragma omp parallel for
+    for (std::size_t c = 0; c < tiles.c; ++c) {
+      std::tie(mean[c], var[c]) = join_parts(tiles, c);
+    }
+  }
+
+  // What follows from args.mean and from the variances in args.inv_std, of so
+  // many samples.
+  void finish(const BatchNormStatistics& args, float samples) {
+    for (std::size_t c = 0; c < args.shape.c; ++c) {
+      const float mean = args.mean[c], var = args.inv_std[c];
+      const auto move = [&](float& running, float now) {
+        running += args.momentum * (now - running);
+      };
+      move(args.running_mean[c], mean);
+      move(args.running_var[c], var * (samples / (samples - 1)));
+      inverse_std(1, &var, args.eps, args.inv_std + c);
+    }
+    if (args.batches != nullptr) ++*args.batches;
+  }
+
   // parts_ = for each tile, B first sums, then B second ones.
   template <typename TileSums>
   void sum_tiles(const Tiles& tiles, TileSums tile_sums) {

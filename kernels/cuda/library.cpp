@@ -223,6 +223,14 @@ class CudaLibrary final : public Library {
              double factor) override {
     cuda::scale(data, count, dtype, factor);
   }
+  void narrow(void* target, Dtype dtype, const float* source, std::size_t count,
+              float factor) override {
+    cuda::narrow(target, dtype, source, count, factor);
+  }
+  void widen(float* target, const void* source, Dtype dtype,
+             std::size_t count) override {
+    cuda::widen(target, source, dtype, count);
+  }
   void augment(const AugmentBatch& batch) override { cuda::augment(batch); }
   void begin_step(const StepTables& tables, StepState* state) override {
     cuda::begin_step(tables, state);

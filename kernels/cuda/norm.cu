@@ -35,10 +35,7 @@ struct Tiling {
   }
 
   std::size_t partial_count() const {
-    return std::size_t{2} * grid.y * shape_channels();
-  }
-  std::size_t shape_channels() const {
-    return static_cast<std::size_t>(matrix.channels);
+    return std::size_t{2} * grid.y * static_cast<std::size_t>(matrix.channels);
   }
 };
 
@@ -54,50 +51,38 @@ void each_kind(const Activation& shape, const Body& body) {
   });
 }
 
+// Calls body<ReluKind, T, P>().
 template <typename Body>
-void each_relu_kind(bool relu, bool masked, const Body& body) {
-  if (!relu) {
-    body.template operator()<ReluKind::kNone>();
-  } else if (masked) {
-    body.template operator()<ReluKind::kByMask>();
-  } else {
-    body.template operator()<ReluKind::kBySign>();
-  }
+void each_backward_kind(const BatchNormBackward& args, const Body& body) {
+  each_kind(args.shape, [&]<typename T, int P>() {
+    if (!args.relu) {
+      body.template operator()<ReluKind::kNone, T, P>();
+    } else if (args.mask != nullptr) {
+      body.template operator()<ReluKind::kByMask, T, P>();
+    } else {
+      body.template operator()<ReluKind::kBySign, T, P>();
+    }
+  });
 }
 
 class Norm final : public NormKernels {
  public:
   void statistics(const BatchNormStatistics& args) override {
-    each_kind(args.shape, [&]<typename T, int P>() {
-      const Tiling<P> tiling(args.shape);
-      const StatisticsOutput out{args.eps,
-                                 args.momentum,
-                                 args.running_mean,
-                                 args.running_var,
-                                 reinterpret_cast<long long*>(args.batches),
-                                 args.mean,
-                                 args.inv_std};
-      launch(batch_norm_statistics<T, P>, tiling.grid, kTile, 0, stream(),
-             tiling.matrix, static_cast<const T*>(args.x),
-             floats(tiling.partial_count()), counters(), out);
-    });
+    read_statistics(args.shape, args.x, output_of(args), nullptr);
   }
 
-  void moments(const Activation&, const void*, float*, float*) override {
-    throw Error("the moments of an activation: not on a GPU");
+  void sums(const Activation& shape, const void* x, double* sums) override {
+    read_statistics(shape, x, {}, sums);
   }
 
-  void gradient_sums(const BatchNormBackward&) override {
-    throw Error("the gradient's sums of a batch norm: not on a GPU");
+  void statistics_of(const BatchNormStatistics& args,
+                     const double* sums) override {
+    launch_for(args.shape.c, batch_norm_statistics_of, sums, output_of(args));
   }
 
   void inverse_std(std::size_t count, const float* var, float eps,
                    float* inv_std) override {
-    constexpr unsigned kThreads = 128;
-    const auto blocks =
-        static_cast<unsigned>((count + kThreads - 1) / kThreads);
-    launch(inverse_standard_deviation, dim3(blocks), dim3(kThreads), 0,
-           stream(), static_cast<int>(count), var, eps, inv_std);
+    launch_for(count, inverse_standard_deviation, var, eps, inv_std);
   }
 
   // Without a residual, the sign of what x becomes is as good as a mask.
@@ -119,32 +104,87 @@ class Norm final : public NormKernels {
     });
   }
 
+  void gradient_sums(const BatchNormBackward& args, double* sums) override {
+    each_backward_kind(args, [&]<ReluKind kRelu, typename T, int P>() {
+      const Tiling<P> tiling(args.shape);
+      float* partial = floats(tiling.partial_count());
+      read_gradient<kRelu, T>(args, tiling, partial, nullptr, nullptr, sums);
+    });
+  }
+
   void backward(const BatchNormBackward& args) override {
-    each_kind(args.shape, [&]<typename T, int P>() {
-      each_relu_kind(args.relu, args.mask != nullptr, [&]<ReluKind kRelu>() {
-        const Tiling<P> tiling(args.shape);
-        const std::size_t channels = tiling.shape_channels();
-        float* partial = floats(tiling.partial_count() + 2 * channels);
-        float* mean_g = partial + tiling.partial_count();
-        float* slope = mean_g + channels;
-        const BackwardInput<T> in{static_cast<const T*>(args.x),
-                                  static_cast<const T*>(args.dy),
-                                  args.mask,
-                                  args.gamma,
-                                  args.beta,
-                                  args.mean,
-                                  args.inv_std};
-        launch(batch_norm_gradient_sums<kRelu, T, P>, tiling.grid, kTile, 0,
-               stream(), tiling.matrix, in, args.constant_statistics, partial,
-               counters(), args.dgamma, args.dbeta, mean_g, slope);
-        launch(batch_norm_gradient<kRelu, T, P>, tiling.grid, kTile, 0,
-               stream(), tiling.matrix, in, mean_g, slope,
-               static_cast<T*>(args.dx), static_cast<T*>(args.dresidual));
-      });
+    each_backward_kind(args, [&]<ReluKind kRelu, typename T, int P>() {
+      const Tiling<P> tiling(args.shape);
+      const std::size_t channels = args.shape.c;
+      float* partial = floats(tiling.partial_count() + 2 * channels);
+      float* mean_g = partial + tiling.partial_count();
+      float* slope = mean_g + channels;
+      if (args.all_sums == nullptr) {
+        read_gradient<kRelu, T>(args, tiling, partial, mean_g, slope, nullptr);
+      } else {
+        launch_for(channels, batch_norm_gradient_of, args.all_sums,
+                   args.all_count, args.inv_std, mean_g, slope);
+      }
+      launch(batch_norm_gradient<kRelu, T, P>, tiling.grid, kTile, 0, stream(),
+             tiling.matrix, input_of<T>(args), mean_g, slope,
+             static_cast<T*>(args.dx), static_cast<T*>(args.dresidual));
     });
   }
 
  private:
+  // Into `out`, or into `sums` unless it is null.
+  static void read_statistics(const Activation& shape, const void* x,
+                              const StatisticsOutput& out, double* sums) {
+    each_kind(shape, [&]<typename T, int P>() {
+      const Tiling<P> tiling(shape);
+      launch(batch_norm_statistics<T, P>, tiling.grid, kTile, 0, stream(),
+             tiling.matrix, static_cast<const T*>(x),
+             floats(tiling.partial_count()), counters(), out, sums);
+    });
+  }
+
+  static StatisticsOutput output_of(const BatchNormStatistics& args) {
+    return {args.eps,
+            args.momentum,
+            args.running_mean,
+            args.running_var,
+            reinterpret_cast<long long*>(args.batches),
+            args.mean,
+            args.inv_std};
+  }
+
+  // The first pass of backward.
+  template <ReluKind kRelu, typename T, int P>
+  static void read_gradient(const BatchNormBackward& args,
+                            const Tiling<P>& tiling, float* partial,
+                            float* mean_g, float* slope, double* sums) {
+    launch(batch_norm_gradient_sums<kRelu, T, P>, tiling.grid, kTile, 0,
+           stream(), tiling.matrix, input_of<T>(args), args.constant_statistics,
+           partial, counters(), args.dgamma, args.dbeta, mean_g, slope, sums);
+  }
+
+  template <typename T>
+  static BackwardInput<T> input_of(const BatchNormBackward& args) {
+    return {static_cast<const T*>(args.x),
+            static_cast<const T*>(args.dy),
+            args.mask,
+            args.gamma,
+            args.beta,
+            args.mean,
+            args.inv_std};
+  }
+
+  // A thread for each of `count` channels.
+  template <typename... Parameters, typename... Arguments>
+  static void launch_for(std::size_t count, void (*kernel)(int, Parameters...),
+                         Arguments... arguments) {
+    constexpr unsigned kThreads = 128;
+    const auto blocks =
+        static_cast<unsigned>((count + kThreads - 1) / kThreads);
+    launch(kernel, dim3(blocks), dim3(kThreads), 0, stream(),
+           static_cast<int>(count), arguments...);
+  }
+
   static float* floats(std::size_t count) {
     return static_cast<float*>(scratch(count * sizeof(float)));
   }

@@ -117,14 +117,31 @@ struct StatisticsOutput {
   long long* batches;
   float* mean;
   float* inv_std;
+
+  // Of a channel, over n rows.
+  __device__ void write(int channel, double channel_mean, double var,
+                        double n) const {
+    if (var < 0) var = 0;
+    const double unbiased = var * (n / (n - 1));
+    running_mean[channel] +=
+        momentum * (static_cast<float>(channel_mean) - running_mean[channel]);
+    running_var[channel] +=
+        momentum * (static_cast<float>(unbiased) - running_var[channel]);
+    mean[channel] = static_cast<float>(channel_mean);
+    inv_std[channel] =
+        static_cast<float>(1 / sqrt(var + static_cast<double>(eps)));
+    if (channel == 0 && batches != nullptr) ++*batches;
+  }
 };
 
-// Sums are taken of x minus the first row, a value of x's own size, so that a
-// large mean takes nothing of the variance's precision.
+// Of all rows, or with `all`, NormKernels::sums, that and nothing else. Sums
+// are taken of x minus the first row, a value of x's own size, so that a large
+// mean takes nothing of the variance's precision.
 template <typename T, int P>
 __global__ void __launch_bounds__(kTileThreads)
     batch_norm_statistics(Matrix matrix, const T* x, float* partial,
-                          unsigned* counters, StatisticsOutput out) {
+                          unsigned* counters, StatisticsOutput out,
+                          double* all) {
   const TilePart<P> part(matrix);
   Floats<P> shift{};
   if (part.inside) shift = load<P>(x + part.channel);
@@ -138,26 +155,26 @@ __global__ void __launch_bounds__(kTileThreads)
       sums.second.v[i] = fmaf(d, d, sums.second.v[i]);
     }
   });
-  join_sums(
-      matrix, sums, partial, counters,
-      [&](int channel, double sum, double squares) {
-        const auto n = static_cast<double>(matrix.rows);
-        const double shifted = sum / n;
-        const double mean = static_cast<double>(to_float(x[channel])) + shifted;
-        double var = squares / n - shifted * shifted;
-        if (var < 0) var = 0;
-        const double unbiased = var * (n / (n - 1));
-        float& running_mean = out.running_mean[channel];
-        float& running_var = out.running_var[channel];
-        running_mean +=
-            out.momentum * (static_cast<float>(mean) - running_mean);
-        running_var +=
-            out.momentum * (static_cast<float>(unbiased) - running_var);
-        out.mean[channel] = static_cast<float>(mean);
-        out.inv_std[channel] =
-            static_cast<float>(1 / sqrt(var + static_cast<double>(out.eps)));
-        if (channel == 0 && out.batches != nullptr) ++*out.batches;
-      });
+  join_sums(matrix, sums, partial, counters,
+            [&](int channel, double sum, double squares) {
+              const auto n = static_cast<double>(matrix.rows);
+              const double shifted = sum / n;
+              const double mean =
+                  static_cast<double>(to_float(x[channel])) + shifted;
+              const double var = squares / n - shifted * shifted;
+              if (all == nullptr) return out.write(channel, mean, var, n);
+              all[0] = n;
+              all[1 + channel] = n * mean;
+              all[1 + matrix.channels + channel] = n * (var + mean * mean);
+            });
+}
+
+__global__ void batch_norm_statistics_of(int channels, const double* sums,
+                                         StatisticsOutput out) {
+  const auto i = static_cast<int>(global_thread());
+  if (i >= channels) return;
+  const double n = sums[0], mean = sums[1 + i] / n;
+  out.write(i, mean, sums[1 + channels + i] / n - mean * mean, n);
 }
 
 __global__ void inverse_standard_deviation(int count, const float* var,
@@ -260,13 +277,13 @@ struct BackwardInput {
 
 // dbeta = the sum of g, dgamma that of g times the normalised x; and what the
 // second pass subtracts, mean_g and slope, zero where the statistics were
-// constants.
+// constants. With `all`, NormKernels::gradient_sums, they follow from those.
 template <ReluKind kRelu, typename T, int P>
 __global__ void __launch_bounds__(kTileThreads)
     batch_norm_gradient_sums(Matrix matrix, BackwardInput<T> in,
                              bool constant_statistics, float* partial,
                              unsigned* counters, float* dgamma, float* dbeta,
-                             float* mean_g, float* slope) {
+                             float* mean_g, float* slope, double* all) {
   const TilePart<P> part(matrix);
   const Normalizer<P> normalize(part, in.gamma, in.beta, in.mean, in.inv_std);
   TwoSums<P> sums;
@@ -288,10 +305,26 @@ __global__ void __launch_bounds__(kTileThreads)
               const double share = constant_statistics ? 0 : 1 / n;
               dbeta[channel] = static_cast<float>(sum);
               dgamma[channel] = static_cast<float>(products * inv_std);
+              if (all != nullptr) {
+                all[channel] = products * inv_std;
+                all[matrix.channels + channel] = sum;
+                return;
+              }
               mean_g[channel] = static_cast<float>(sum * share);
               slope[channel] =
                   static_cast<float>(products * inv_std * inv_std * share);
             });
+}
+
+__global__ void batch_norm_gradient_of(int channels, const double* sums,
+                                       const double* count,
+                                       const float* inv_std, float* mean_g,
+                                       float* slope) {
+  const auto i = static_cast<int>(global_thread());
+  if (i >= channels) return;
+  mean_g[i] = static_cast<float>(sums[channels + i] / *count);
+  slope[i] =
+      static_cast<float>(sums[i] * static_cast<double>(inv_std[i]) / *count);
 }
 
 // dx = scale (g - mean_g - (x - mean) slope); dresidual = g, unless null.

@@ -31,6 +31,14 @@ void with_element_type(Dtype dtype, const Body& body) {
   body(float{});
 }
 
+// The same of the 16-bit types.
+template <typename Body>
+void with_half_type(Dtype dtype, const Body& body) {
+  if (dtype == Dtype::kF16) return body(__half{});
+  if (dtype == Dtype::kBF16) return body(__nv_bfloat16{});
+  throw Error(std::string(name_of(dtype)) + ": expected f16 or bf16");
+}
+
 template <typename Body>
 void with_op(ReduceOp op, const Body& body) {
   switch (op) {
@@ -107,6 +115,23 @@ void scale(void* data, std::size_t count, Dtype dtype, double factor) {
     using Wide = typename Element<T>::Wide;
     launch(scale_array<T>, dim3(blocks_for(count, kThreads)), dim3(kThreads), 0,
            stream(), static_cast<T*>(data), count, static_cast<Wide>(factor));
+  });
+}
+
+void narrow(void* target, Dtype dtype, const float* source, std::size_t count,
+            float factor) {
+  if (count == 0) return;
+  with_half_type(dtype, [&]<typename T>(T) {
+    launch(narrow_array<T>, dim3(blocks_for(count, kThreads)), dim3(kThreads),
+           0, stream(), static_cast<T*>(target), source, count, factor);
+  });
+}
+
+void widen(float* target, const void* source, Dtype dtype, std::size_t count) {
+  if (count == 0) return;
+  with_half_type(dtype, [&]<typename T>(T) {
+    launch(widen_array<T>, dim3(blocks_for(count, kThreads)), dim3(kThreads), 0,
+           stream(), target, static_cast<const T*>(source), count);
   });
 }
 

@@ -130,4 +130,19 @@ __global__ void scale_array(T* data, std::size_t count,
   }
 }
 
+// target[i] = source[i] * factor, and the way back.
+template <typename T>
+__global__ void narrow_array(T* target, const float* source, std::size_t count,
+                             float factor) {
+  for (std::size_t i = global_thread(); i < count; i += global_threads()) {
+    target[i] = from_float<T>(source[i] * factor);
+  }
+}
+template <typename T>
+__global__ void widen_array(float* target, const T* source, std::size_t count) {
+  for (std::size_t i = global_thread(); i < count; i += global_threads()) {
+    target[i] = to_float(source[i]);
+  }
+}
+
 }  // namespace ringlet::cuda

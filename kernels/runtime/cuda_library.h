@@ -155,6 +155,10 @@ class Library {
                            Dtype dtype, ReduceOp op) = 0;
   virtual void scale(void* data, std::size_t count, Dtype dtype,
                      double factor) = 0;
+  virtual void narrow(void* target, Dtype dtype, const float* source,
+                      std::size_t count, float factor) = 0;
+  virtual void widen(float* target, const void* source, Dtype dtype,
+                     std::size_t count) = 0;
   // See kernels/augment.h.
   virtual void augment(const AugmentBatch& batch) = 0;
   // See kernels/step.h.

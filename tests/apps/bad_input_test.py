@@ -95,7 +95,7 @@ class CommandTest(job.JobTest):
             "--comm solo is for one rank, but Open MPI started 2: expected "
             "auto, ring or mpi", "train", "--comm", "solo", ranks=2)
         self.assert_line(
-            "--wire-dtype bf16 with --comm mpi: expected auto, hierarchical "
+            "--wire-dtype bf16 with --comm mpi: expected auto, nccl, hierarchical "
             "or an algorithm that sends our messages, as ordered or ring",
             "train", "--wire-dtype", "bf16", "--comm", "mpi", ranks=2)
         self.assert_line(

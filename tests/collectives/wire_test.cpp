@@ -241,11 +241,8 @@ TEST_CASE("a wire that means nothing is refused") {
     bad = call;
     bad.kind = CollectiveKind::kReduce;
     attempt(bad);
-    bad = call;
-    bad.device = Device::kCuda;
-    attempt(bad);
   });
-  CHECK(refused == 8);
+  CHECK(refused == 6);
 }
 
 }  // namespace

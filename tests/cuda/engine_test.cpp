@@ -1,9 +1,14 @@
 #include <atomic>
 
+#include "collectives/gpu/gpu_communicator.h"
 #include "collectives/gpu/nccl_communicator.h"
 #include "engine/autograd/parameter_arena.h"
 #include "engine/data/device_loader.h"
 #include "engine/data/synthetic.h"
+#include "engine/nn/layers.h"
+#include "engine/parallel/synchronised_batch_norm.h"
+#include "kernels/backend.h"
+#include "kernels/runtime/check.h"
 #include "support/catch.h"
 #include "support/reference.h"
 #include "support/spawn_ranks.h"
@@ -23,6 +28,89 @@ Tensor random_tensor(std::vector<std::size_t> shape, std::uint32_t seed) {
 }
 
 }  // namespace
+
+namespace {
+
+// What a step of a batch norm over all ranks leaves on one of them, which has
+// so many pictures; where none, the one that it goes through.
+std::vector<Tensor> batch_norm_step(Device device, Communicator& ranks,
+                                    std::size_t pictures) {
+  constexpr std::size_t kChannels = 19;
+  const auto rank = static_cast<std::uint32_t>(ranks.rank());
+  const auto there = [&](const Tensor& tensor) {
+    return tensor.to(device).to_layout(backend(device).activation_layout);
+  };
+  const std::vector<std::size_t> shape = {std::max<std::size_t>(pictures, 1),
+                                          kChannels, 3, 3};
+  BatchNorm2d norm(kChannels);
+  norm.initialize(1);
+  norm.to(device);
+  SynchronisedBatchNorm synchronised(norm, ranks);
+  synchronised.count_pictures(pictures > 0);
+  const Variable x(there(random_tensor(shape, 10 + rank)), true);
+  const Variable residual(there(random_tensor(shape, 20 + rank)), true);
+  const Tensor dy = there(random_tensor(shape, 30 + rank));
+  if (pictures == 0) dy.fill_zero();
+  const Variable y = norm.forward_relu(x, residual);
+  backward(make_result("end", Tensor::of({}, {0}), {y}, [&](const Tensor&) {
+    GradSink sink(y);
+    sink.memory().copy_from(dy);
+    sink.deliver();
+  }));
+  std::vector<Tensor> results = {y.data(), x.grad(), residual.grad()};
+  for (const Variable& parameter : norm.parameters()) {
+    results.push_back(parameter.grad());
+  }
+  const auto state = norm.state();  // the last one counts the batches
+  for (std::size_t i = 2; i + 1 < state.size(); ++i) {
+    results.push_back(state[i].second);
+  }
+  return results;
+}
+
+}  // namespace
+
+TEST_CASE("batch norm over the ranks is on a GPU what it is on the CPU") {
+  const auto counts = GENERATE(
+      values<std::vector<std::size_t>>({{3}, {3, 2}, {1, 0, 4}, {1, 1}}));
+  spawn_ranks(static_cast<int>(counts.size()), [&](Communicator& host) {
+    const auto gpu = make_gpu_communicator(host);
+    const std::size_t own = counts[static_cast<std::size_t>(host.rank())];
+    const auto expected = batch_norm_step(Device::kCpu, host, own);
+    const auto got = batch_norm_step(Device::kCuda, *gpu, own);
+    RINGLET_CHECK(got.size() == 7 && expected.size() == 7, "{} results",
+                  got.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      // No picture has no gradient.
+      const bool zero = own == 0 && i != 0 && i < 5;
+      const std::vector<float> zeros(got[i].count());
+      RINGLET_CHECK(zero ? got[i].to_vector() == zeros
+                         : distance(got[i], expected[i]) < 1e-5,
+                    "result {} is not that of the CPU", i);
+    }
+  });
+}
+
+TEST_CASE("one value per channel on all GPUs together is refused by all") {
+  std::atomic<int> refused = 0;
+  spawn_ranks(2, [&](Communicator& host) {
+    const auto gpu = make_gpu_communicator(host);
+    BatchNorm2d norm(1);
+    norm.initialize(1);
+    norm.to(Device::kCuda);
+    SynchronisedBatchNorm synchronised(norm, *gpu);
+    synchronised.count_pictures(host.rank() == 0);
+    const Tensor x = Tensor::zeros({1, 1, 1, 1}, Dtype::kF32,
+                                   Layout::kChannelsLast, Device::kCuda);
+    try {
+      norm.forward(Variable(x));
+    } catch (const Error& error) {
+      refused += std::string(error.what())
+                     .starts_with("batch norm of one value per channel");
+    }
+  });
+  CHECK(refused == 2);
+}
 
 TEST_CASE("a tensor goes to the GPU and comes back in any layout") {
   const Tensor host = random_tensor({2, 5, 3, 4}, 1);
@@ -135,6 +223,36 @@ TEST_CASE("a loader on the GPU gives the batches of the one on the CPU") {
 }
 
 #ifdef RINGLET_CUDACPU
+TEST_CASE("NCCL sums what was rounded for the wire") {
+  const int ranks = GENERATE(1, 2);
+  constexpr float kTie = 1 + 0x1p-8f;  // rounds to 1
+  const std::vector<float> values(3, kTie);
+  spawn_ranks(ranks, [&](Communicator& host) {
+    const auto nccl = make_nccl_communicator(host);
+    const Buffer data = nccl->allocate(values.size() * sizeof(float));
+    const auto result = [&](ReduceOp op) {
+      const Tensor there(Shape{3}, Dtype::kF32, Layout::kPlain, data, 0);
+      there.copy_from(Tensor::of({3}, values));
+      nccl->run({.kind = CollectiveKind::kAllReduce,
+                 .input = there.raw(),
+                 .output = there.raw(),
+                 .count = values.size(),
+                 .dtype = Dtype::kF32,
+                 .op = op,
+                 .wire = Dtype::kBF16});
+      return there.to_vector();
+    };
+    const float sum = ranks == 1 ? kTie : 2;
+    const std::vector<float> sums = result(ReduceOp::kSum);
+    RINGLET_CHECK(sums == std::vector<float>(3, sum), "a sum of {}", sums[0]);
+    // A half of it is a tie too.
+    const float mean = ranks == 1 ? kTie : 1;
+    const std::vector<float> means = result(ReduceOp::kAvg);
+    RINGLET_CHECK(means == std::vector<float>(3, mean), "an average of {}",
+                  means[0]);
+  });
+}
+
 TEST_CASE("ranks that have called NCCL differently are told so") {
   std::atomic<int> told = 0;
   spawn_ranks(2, [&](Communicator& host) {

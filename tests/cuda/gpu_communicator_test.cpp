@@ -35,10 +35,11 @@ struct Way {
 // both give what the output is afterwards.
 void check_call_of(const Way& way, int ranks, CollectiveKind kind,
                    std::size_t count, bool in_place,
-                   ReduceOp op = ReduceOp::kSum) {
+                   ReduceOp op = ReduceOp::kSum, Dtype wire = Dtype::kF32) {
   INFO(way.algorithm << (way.ipc ? " by IPC" : "") << ": " << name_of(kind)
                      << " of " << count << " on " << ranks << " ranks, "
-                     << (in_place ? "in place" : "apart"));
+                     << (in_place ? "in place" : "apart") << ", "
+                     << name_of(wire) << " on the wire");
   const auto parts = static_cast<std::size_t>(ranks);
   const bool gathers = kind == CollectiveKind::kAllGather;
   const bool scatters = kind == CollectiveKind::kReduceScatter;
@@ -52,12 +53,16 @@ void check_call_of(const Way& way, int ranks, CollectiveKind kind,
                     .count = count,
                     .dtype = Dtype::kF32,
                     .op = op,
-                    .root = ranks - 1};
+                    .root = ranks - 1,
+                    .wire = wire};
     if (kind == CollectiveKind::kBroadcast) {
       call.count = count * sizeof(float);
       call.dtype = Dtype::kU8;
     }
-    const std::vector<float> values = values_of(host.rank(), in);
+    std::vector<float> values = values_of(host.rank(), in);
+    if (wire != Dtype::kF32) {  // so that something is rounded
+      for (float& value : values) value /= 3;
+    }
     std::vector<float> input(std::max(in, out)), output(std::max(in, out));
     std::copy(values.begin(), values.end(),
               input.begin() + (gathers && in_place ? part : 0));
@@ -137,6 +142,10 @@ TEST_CASE("collectives on a GPU's memory", "[collectives]") {
         check_call_of(way, ranks, CollectiveKind::kAllReduce, count, in_place);
         check_call_of(way, ranks, CollectiveKind::kAllReduce, count, in_place,
                       ReduceOp::kAvg);
+        check_call_of(way, ranks, CollectiveKind::kAllReduce, count, in_place,
+                      ReduceOp::kSum, Dtype::kBF16);
+        check_call_of(way, ranks, CollectiveKind::kAllReduce, count, in_place,
+                      ReduceOp::kAvg, Dtype::kF16);
         check_call_of(way, ranks, CollectiveKind::kReduceScatter, count,
                       in_place);
         check_call_of(way, ranks, CollectiveKind::kAllGather, count, in_place);

@@ -139,6 +139,43 @@ Bits run(const Case& c) {
                   .dgamma = floats(dgamma),
                   .dbeta = floats(dbeta)});
 
+  // In parts, as where others' sums are added in between.
+  const DeviceArray<double> sums(1 + 2 * channels), gradient_sums(2 * channels);
+  const AnyArray parts_mean(channels, Dtype::kF32);
+  const AnyArray parts_inv_std(channels, Dtype::kF32);
+  const AnyArray parts_running_mean(in.running_mean, Dtype::kF32);
+  const AnyArray parts_running_var(in.running_var, Dtype::kF32);
+  norm->sums(c.shape, x.data(), sums.data());
+  norm->statistics_of({.shape = c.shape,
+                       .x = nullptr,
+                       .eps = kEps,
+                       .momentum = kMomentum,
+                       .running_mean = floats(parts_running_mean),
+                       .running_var = floats(parts_running_var),
+                       .batches = batches.data(),
+                       .mean = floats(parts_mean),
+                       .inv_std = floats(parts_inv_std)},
+                      sums.data());
+  const AnyArray parts_dx(c.count(), dtype);
+  const AnyArray parts_dgamma(channels, Dtype::kF32);
+  const AnyArray parts_dbeta(channels, Dtype::kF32);
+  BatchNormBackward parts{.shape = c.shape,
+                          .x = x.data(),
+                          .gamma = floats(gamma),
+                          .beta = floats(beta),
+                          .mean = floats(mean),
+                          .inv_std = floats(inv_std),
+                          .relu = c.relu,
+                          .mask = mask_data,
+                          .dy = dy.data(),
+                          .dx = parts_dx.data(),
+                          .dgamma = floats(parts_dgamma),
+                          .dbeta = floats(parts_dbeta)};
+  norm->gradient_sums(parts, gradient_sums.data());
+  parts.all_sums = gradient_sums.data();
+  parts.all_count = sums.data();
+  norm->backward(parts);
+
   const auto n = static_cast<double>(c.rows());
   std::vector<double> inverse, moved_mean, moved_var;
   for (std::size_t k = 0; k < channels; ++k) {
@@ -157,7 +194,16 @@ Bits run(const Case& c) {
   CHECK(largest_error(batch_inv_std.values(), inverse) < 2e-5);
   CHECK(largest_error(running_mean.values(), moved_mean) < exact);
   CHECK(largest_error(running_var.values(), moved_var) < exact);
-  CHECK(batches.to_host() == std::vector<std::int64_t>{42});
+  CHECK(batches.to_host() == std::vector<std::int64_t>{43});
+  CHECK(largest_error(parts_mean.values(), wanted.mean) < exact);
+  CHECK(largest_error(parts_inv_std.values(), inverse) < 2e-5);
+  CHECK(largest_error(parts_running_mean.values(), moved_mean) < exact);
+  CHECK(largest_error(parts_running_var.values(), moved_var) < exact);
+  CHECK((parts_dgamma.raw() == dgamma.raw()));
+  CHECK((parts_dbeta.raw() == dbeta.raw()));
+  if (!c.constant_statistics) {
+    CHECK(largest_error(parts_dx.values(), wanted.dx) < rounded);
+  }
   CHECK(largest_error(y.values(), wanted.y) < rounded);
   CHECK(largest_error(dbeta.values(), wanted.dbeta) < sum);
   CHECK(largest_error(dgamma.values(), wanted.dgamma) < 20 * sum);

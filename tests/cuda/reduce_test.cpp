@@ -70,6 +70,41 @@ TEST_CASE("CUDA scales to the bits of the CPU") {
                     ContainsSubstring("scale of i32"));
 }
 
+TEST_CASE("CUDA rounds to 16 bits and back as the CPU does") {
+  // Ties, what overflows, what is subnormal or less, in both types.
+  std::vector<float> values = {0,        -0.0f,    1 + 0x1p-8f, 1 + 0x3p-8f,
+                               65519,    65520,    -3.4e38f,    0x1p-24f,
+                               0x1p-25f, 0x3p-26f, 0x1p-133f,   0x1p-140f,
+                               INFINITY};
+  for (const double value : random_values(1000, 1, -3, 3)) {
+    values.push_back(static_cast<float>(value));
+  }
+  const std::size_t count = values.size();
+  const DeviceArray<float> there(values);
+  for (const Dtype dtype : {Dtype::kF16, Dtype::kBF16}) {
+    for (const float factor : {1.0f, 1.0f / 3}) {
+      INFO(name_of(dtype) << " times " << factor);
+      std::vector<std::uint16_t> expected(count);
+      narrow(expected.data(), dtype, values.data(), count, factor);
+      const DeviceArray<std::uint16_t> halves(count);
+      cuda::narrow(halves.data(), dtype, there.data(), count, factor);
+      CHECK((halves.to_host() == expected));
+      std::vector<float> wide(count);
+      widen(wide.data(), expected.data(), dtype, count);
+      const DeviceArray<float> back(count);
+      cuda::widen(back.data(), halves.data(), dtype, count);
+      CHECK((back.to_host() == wide));
+    }
+    const DeviceArray<float> nan(std::vector<float>{NAN}), out(1);
+    const DeviceArray<std::uint16_t> half(1);
+    cuda::narrow(half.data(), dtype, nan.data(), 1, 1);
+    cuda::widen(out.data(), half.data(), dtype, 1);
+    CHECK(std::isnan(out.to_host()[0]));
+  }
+  CHECK_THROWS_WITH(cuda::narrow(nullptr, Dtype::kF64, nullptr, 1, 1),
+                    ContainsSubstring("f64: expected f16 or bf16"));
+}
+
 TEST_CASE("CUDA adds along the CPU's tree") {
   constexpr std::size_t kCount = 1000;
   for (const Dtype dtype : kAllTypes) {

@@ -124,12 +124,13 @@ class Training(JobTest):
         self.assertEqual((process.returncode, errors), (0, ""))
 
     def test_two_processes_train_as_on_the_cpu(self):
-        gpu = self.losses("--device", "cuda", "--comm", "ring")
-        cpu = self.losses("--device", "cpu", "--comm", "ring")
-        self.assertEqual(len(gpu), 3)
-        for ours, wanted in zip(gpu, cpu):
-            self.assertAlmostEqual(ours, wanted, delta=2e-3 * wanted)
-
+        for options in ((), ("--batch-norm", "synchronised", "--wire-dtype",
+                             "bf16")):
+            gpu = self.losses("--device", "cuda", "--comm", "ring", *options)
+            cpu = self.losses("--device", "cpu", "--comm", "ring", *options)
+            self.assertEqual(len(gpu), 3)
+            for ours, wanted in zip(gpu, cpu):
+                self.assertAlmostEqual(ours, wanted, delta=2e-3 * wanted)
 
     def test_a_profiler_and_a_trace_are_told_the_same(self):
         if not self.nvtx_log:

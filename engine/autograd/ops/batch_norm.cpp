@@ -1,7 +1,6 @@
-#include <algorithm>
-
 #include "engine/autograd/ops.h"
 #include "engine/autograd/ops/shapes.h"
+#include "kernels/runtime/recording.h"
 
 namespace ringlet {
 namespace {
@@ -25,11 +24,11 @@ void check_shapes(const Activation& shape, const Variable& x,
 // What x is normalised with.
 struct Statistics {
   Tensor mean, inv_std;
-  double count = 0;  // values of all ranks, where they share them
+  Tensor sums = {};  // of all ranks, where they share them
 };
 
-Tensor per_channel(const Activation& shape, Device device) {
-  return Tensor(shape_of({shape.c}), Dtype::kF32, Layout::kPlain, device);
+Tensor vector_of(std::size_t size, Dtype dtype, Device device) {
+  return Tensor(shape_of({size}), dtype, Layout::kPlain, device);
 }
 
 void check_count(double count, const Tensor& x) {
@@ -40,85 +39,58 @@ void check_count(double count, const Tensor& x) {
       to_string(x.shape())));
 }
 
-// Those of all ranks' pictures: counts, sums and sums of squares are added, in
-// double precision.
-Statistics shared_statistics(const Activation& shape, const Tensor& x,
-                             const BatchNormState& state) {
-  const Tensor mean = per_channel(shape, x.device());
-  const Tensor var = per_channel(shape, x.device());
-  NormKernels& norm = backend(x.device()).norm;
-  norm.moments(shape, x.raw(), mean.data(), var.data());
-  std::vector<double> sums(1 + 2 * shape.c);
-  if (state.shared->counts) {
-    const auto count = static_cast<double>(shape.n * shape.pixels());
-    sums[0] = count;
-    for (std::size_t c = 0; c < shape.c; ++c) {
-      const double centre = mean.data()[c];
-      sums[1 + 2 * c] = count * centre;
-      sums[2 + 2 * c] =
-          count * (static_cast<double>(var.data()[c]) + centre * centre);
-    }
-  }
-  state.shared->add_up(sums);
-  const double count = sums[0];
-  check_count(count, x);
-  const double momentum = static_cast<double>(state.momentum);
-  const auto move = [&](float& running, double now) {
-    running +=
-        static_cast<float>(momentum * (now - static_cast<double>(running)));
-  };
-  for (std::size_t c = 0; c < shape.c; ++c) {
-    const double centre = sums[1 + 2 * c] / count;
-    const double spread =
-        std::max(0.0, sums[2 + 2 * c] / count - centre * centre);
-    mean.data()[c] = static_cast<float>(centre);
-    var.data()[c] = static_cast<float>(spread);
-    move(state.running_mean.data()[c], centre);
-    move(state.running_var.data()[c], spread * count / (count - 1));
-  }
-  if (state.batches.defined()) ++*state.batches.data<std::int64_t>();
-  norm.inverse_std(shape.c, var.data(), state.eps, var.data());
-  return {mean, var, count};
+// NormKernels::sums of all ranks' pictures.
+Tensor shared_sums(const Activation& shape, const Tensor& x,
+                   const SharedStatistics& shared) {
+  const Tensor sums = vector_of(1 + 2 * shape.c, Dtype::kF64, x.device());
+  backend(x.device()).norm.sums(shape, x.raw(), sums.data<double>());
+  if (!shared.counts) sums.fill_zero();
+  shared.add_up(sums);
+  // A recorded step is like one before it that was not.
+  const bool enough = shared.counts && shape.n * shape.pixels() > 1;
+  if (!enough && !Recording::is_on()) check_count(sums.rows(0, 1).item(), x);
+  return sums;
 }
 
-// dx, of statistics that all ranks share: theirs are the sums of dgamma and
-// dbeta that it depends on.
+// The gradients, where all ranks share the statistics: dx depends on the sums
+// of their dgamma and dbeta.
 void shared_backward(BatchNormBackward args, const SharedStatistics& shared,
-                     double count) {
-  const std::size_t channels = args.shape.c;
-  NormKernels& norm = backend(Device::kCpu).norm;
-  norm.gradient_sums(args);
-  std::vector<double> sums(args.dgamma, args.dgamma + channels);
-  sums.insert(sums.end(), args.dbeta, args.dbeta + channels);
+                     const Tensor& statistics) {
+  const Device device = statistics.device();
+  const Tensor sums = vector_of(2 * args.shape.c, Dtype::kF64, device);
+  backend(device).norm.gradient_sums(args, sums.data<double>());
   shared.add_up(sums);
-  std::vector<float> all(sums.begin(), sums.end());
-  if (!shared.counts) std::fill(all.begin(), all.end(), 0.0f);
-  args.all_dgamma = all.data();
-  args.all_dbeta = all.data() + channels;
-  args.all_count = static_cast<float>(count);
-  norm.backward(args);
+  if (!shared.counts) sums.fill_zero();
+  args.all_sums = sums.data<double>();
+  args.all_count = statistics.data<double>();
+  backend(device).norm.backward(args);
 }
 
 // Those of the batch; updates the running ones.
 Statistics batch_statistics(const Activation& shape, const Tensor& x,
                             const BatchNormState& state) {
-  if (state.shared != nullptr) return shared_statistics(shape, x, state);
-  check_count(static_cast<double>(shape.n * shape.pixels()), x);
-  const Tensor mean = per_channel(shape, x.device());
-  const Tensor inv_std = per_channel(shape, x.device());
-  backend(x.device())
-      .norm.statistics({.shape = shape,
-                        .x = x.raw(),
-                        .eps = state.eps,
-                        .momentum = state.momentum,
-                        .running_mean = state.running_mean.data(),
-                        .running_var = state.running_var.data(),
-                        .batches = state.batches.defined()
-                                       ? state.batches.data<std::int64_t>()
-                                       : nullptr,
-                        .mean = mean.data(),
-                        .inv_std = inv_std.data()});
-  return {mean, inv_std};
+  NormKernels& norm = backend(x.device()).norm;
+  Statistics result{vector_of(shape.c, Dtype::kF32, x.device()),
+                    vector_of(shape.c, Dtype::kF32, x.device())};
+  const BatchNormStatistics args{
+      .shape = shape,
+      .x = x.raw(),
+      .eps = state.eps,
+      .momentum = state.momentum,
+      .running_mean = state.running_mean.data(),
+      .running_var = state.running_var.data(),
+      .batches = state.batches.defined() ? state.batches.data<std::int64_t>()
+                                         : nullptr,
+      .mean = result.mean.data(),
+      .inv_std = result.inv_std.data()};
+  if (state.shared != nullptr) {
+    result.sums = shared_sums(shape, x, *state.shared);
+    norm.statistics_of(args, result.sums.data<double>());
+  } else {
+    check_count(static_cast<double>(shape.n * shape.pixels()), x);
+    norm.statistics(args);
+  }
+  return result;
 }
 
 Statistics running_statistics(const BatchNormState& state) {
@@ -194,8 +166,8 @@ Variable batch_norm(const Variable& x, const Variable& gamma,
                                                       : nullptr,
                                      .dgamma = dgamma.memory().data(),
                                      .dbeta = dbeta.memory().data()};
-        if (statistics.count > 0) {
-          shared_backward(args, *shared, statistics.count);
+        if (statistics.sums.defined()) {
+          shared_backward(args, *shared, statistics.sums);
         } else {
           backend(dy.device()).norm.backward(args);
         }
