@@ -97,7 +97,11 @@ std::string backend_help() {
 
 Dtype wire_of(const std::string& text) { return Spec(text).wire; }
 
-bool is_nccl(const std::string& text) { return text == kNccl; }
+bool is_nccl(const std::string& text) {
+  const Spec spec(text);
+  return spec.name == kNccl && spec.argument.empty() && !spec.guarded &&
+         !spec.pinned;
+}
 
 void check_backend(const std::string& text, Device device) {
   const Spec spec(text);
@@ -126,10 +130,10 @@ void check_backend(const std::string& text, Device device) {
   }
   const bool has_wire =
       spec.name == "auto" || (spec.ours() && spec.name != "shared");
-  if (spec.wire != Dtype::kF32 && (on_gpu || !has_wire)) {
+  if (spec.wire != Dtype::kF32 && !has_wire) {
     throw Error(
         fmt::format("--backends: '{}' has no wire of 16 bits, expected auto, "
-                    "or one of ours but shared, with --device cpu",
+                    "nccl, or one of ours but shared",
                     text));
   }
   const bool foreign = spec.name == "gloo" || algorithm_of(spec) > 0;
@@ -168,7 +172,7 @@ std::vector<std::string> drop_impossible(PerfOptions& options,
   if (options.backends.empty()) {
     throw SharedError("--backends nccl: refuses ranks that share a GPU");
   }
-  if (options.baseline == kNccl && !nccl_may) {
+  if (is_nccl(options.baseline) && !nccl_may) {
     options.baseline = options.backends.front();
   }
   return notes;

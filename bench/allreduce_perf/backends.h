@@ -17,7 +17,7 @@ namespace ringlet {
 //   mpi:N                 Open MPI's tuned all-reduce algorithm N, 1 to 6
 //   mpi_communicator      MPI's own through our interface: what that costs
 //   gloo                  Gloo's all-reduce over TCP on this host
-//   ring+bf16, +f16, ...  ours with 16 bits on the wire; not shared
+//   ring+bf16, +f16, ...  ours, or nccl, with 16 bits on the wire; not shared
 //   auto+guard, ...       the same with a guard, as in training
 // and of arrays on a GPU:
 //   nccl                  NCCL's

@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kTileThreads)
                   static_cast<double>(to_float(x[channel])) + shifted;
               const double var = squares / n - shifted * shifted;
               if (all == nullptr) return out.write(channel, mean, var, n);
-              all[0] = n;
+              if (channel == 0) all[0] = n;
               all[1 + channel] = n * mean;
               all[1 + matrix.channels + channel] = n * (var + mean * mean);
             });

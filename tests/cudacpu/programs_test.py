@@ -31,8 +31,8 @@ class Programs(JobTest):
 
     def test_ring_and_nccl_in_one_table(self):
         rows, output = self.measure(1, "-b", 4, "-e", "1K", "-f", 16,
-                                    "--backends", "ring,nccl")
-        self.assert_right(rows, ["ring", "nccl"], 3)
+                                    "--backends", "ring,nccl,nccl+bf16")
+        self.assert_right(rows, ["ring", "nccl", "nccl+bf16"], 3)
         self.assertIn("time / nccl", output)
         self.assertIn("device cuda 0, an emulated GPU", output)
 
@@ -40,7 +40,7 @@ class Programs(JobTest):
         # Nothing on stderr: by CUDA IPC, or it would say why not.
         backends = ["ring", "ring:1K", "ring+pinned", "naive", "tree",
                     "recursive_doubling", "ordered", "auto+guard", "mpi",
-                    "shared"]
+                    "shared", "ring+bf16", "ordered+f16+pinned"]
         rows, output = self.measure(
             3, "-b", 4, "-e", "5000", "-f", 30, "--backends",
             ",".join(backends + ["nccl"]))
