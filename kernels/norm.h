@@ -74,7 +74,7 @@ class NormKernels {
 
   // In parts, for statistics of more pictures than one x has. Sums that are
   // added up over all of them, [1 + 2c]: how many values a channel has, the
-  // values of each channel, and their squares.
+  // sum of each channel's values, and that of their squares.
   virtual void sums(const Activation& shape, const void* x, double* sums) = 0;
   // Does what statistics() does, by the sums; without args.shape.n and x.
   virtual void statistics_of(const BatchNormStatistics& args,
